@@ -1,0 +1,39 @@
+"""The errors that gradscope raises on purpose.
+
+Each message is one line (or one line per fault) that says where, what was expected, what was found and what to do.
+Only `gradscope.cli` turns them into exit codes.
+"""
+
+from __future__ import annotations
+
+
+class GradscopeError(Exception):
+    """Base of every error that a user can cause or must act on."""
+
+
+class RecipeError(GradscopeError, ValueError):
+    """A recipe that cannot be used; `faults` holds one line for each fault found in it."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = list(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class DataError(GradscopeError, ValueError):
+    """Samples that are absent, unreadable or unfit for the recipe."""
+
+
+class CodeError(GradscopeError, ValueError):
+    """User code named by a recipe (`package.module:callable`) that may not be run, cannot be found or fails."""
+
+
+class TraceError(GradscopeError, ValueError):
+    """A trace or report file that cannot be read: wrong magic, newer version, truncated, inconsistent."""
+
+
+class WriteError(GradscopeError, OSError):
+    """A run folder that cannot be written: no permission, disk full."""
+
+
+class CannotJudge(GradscopeError, RuntimeError):
+    """Nothing was recorded that a verdict could stand on."""

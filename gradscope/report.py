@@ -1,0 +1,220 @@
+"""What a diagnosis says, as data: the content of a run's report.json.
+
+The names of the fields are the file's interface: more may come, none changes its meaning. Nothing here needs torch or numpy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from gradscope.errors import TraceError, WriteError
+
+SCHEMA = 1
+FILE_NAME = "report.json"
+
+Verdict = Literal["sick", "healthy", "undecided"]
+Role = Literal["origin", "victim"]
+Severity = Literal["error", "warning", "note"]
+FixVerdict = Literal["works", "no effect", "harms", "inconclusive"]
+
+
+def _number(value: object) -> object:
+    """Accept null for a number that was not finite when it was written (JSON has no NaN)."""
+    return float("nan") if value is None else value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Evidence = dict[str, int | float | str | bool | list[int] | list[float] | list[str] | None]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True)
+
+
+class Control(_Part):
+    """The untouched arm's task metric on the test set, one value per seed, beside what guessing gives."""
+
+    metric: str
+    mean: Number
+    std: Number
+    values: list[Number]
+    chance: Number
+
+
+class Finding(_Part):
+    """One failure mode at one place: evidence in numbers, and whether it starts there or follows from elsewhere."""
+
+    rule: str
+    code: str
+    site: str | None
+    role: Role
+    first_step: int
+    seeds: list[int]
+    severity: Severity
+    evidence: Evidence
+    cause: str
+    text: str
+
+
+class Undecided(_Part):
+    """A rule that could not judge, or crashed, with the reason."""
+
+    rule: str
+    code: str
+    reason: str
+    crashed: bool = False
+
+
+class FixOutcome(_Part):
+    """One arm of the trial against the control: effect on the metric with its interval over paired seeds."""
+
+    fix: str
+    summary: str = ""
+    mean: Number
+    std: Number = float("nan")
+    effect: Number
+    interval: tuple[Number, Number] | None
+    confidence: float
+    values: list[Number]
+    cleared: list[str]
+    remaining: list[str] = []
+    verdict: FixVerdict
+    cost: float | None = None
+
+
+class Stage(_Part):
+    """One step of the gradient's way from the loss to the input.
+
+    `transmission` is the ratio of gradient norms across it, `remaining` the ratio to the norm at the network's output;
+    both are medians over the control's seeds, null where no gradient arrived.
+    """
+
+    name: str
+    kind: Literal["gate", "weight"]
+    transmission: float | None
+    remaining: float | None
+
+
+class Waterfall(_Part):
+    """The gradient waterfall at one recorded step, ordered from the loss to the input."""
+
+    step: int
+    stages: list[Stage]
+
+
+class Hypothesis(_Part):
+    """A published explanation of the failure, tested on this network; `holds` is null where it cannot be told."""
+
+    name: str
+    holds: bool | None
+    evidence: Evidence
+    text: str
+
+
+class Coverage(_Part):
+    """What the recorder saw and what it could not see."""
+
+    sites_seen: int
+    sites_unseen: list[str] = []
+    notes: list[str] = []
+
+
+class Timing(_Part):
+    """Seconds of training, and the share of them that recording took."""
+
+    train_s: float
+    recording_frac: float
+
+
+class Expectation(_Part):
+    """What the recipe expected and whether it came true; null where the recipe expects nothing."""
+
+    expected: list[str]
+    met: bool | None
+
+
+class Setting(_Part):
+    """The conditions of the run, for the reader of the report."""
+
+    data: str = ""
+    device: str = ""
+    train_samples: int = 0
+    test_samples: int = 0
+    steps: int = 0
+    planned_steps: int = 0
+    parameters: int = 0
+    seeds: list[int] = []
+    versions: dict[str, str] = {}
+    interval_method: str = ""
+
+
+class Report(_Part):
+    """A whole diagnosis."""
+
+    schema_: int = Field(default=SCHEMA, alias="schema")
+    gradscope: str
+    recipe: str
+    verdict: Verdict
+    control: Control | None
+    findings: list[Finding]
+    fixes: list[FixOutcome]
+    recommended: str | None
+    coverage: Coverage
+    timing: Timing
+    undecided: list[Undecided] = []
+    hypotheses: list[Hypothesis] = []
+    waterfalls: list[Waterfall] = []
+    expectation: Expectation = Expectation(expected=[], met=None)
+    setting: Setting = Setting()
+    interrupted: bool = False
+
+    def to_json(self) -> str:
+        """Return the text of report.json: indented, numbers that are not finite as null."""
+        return self.model_dump_json(by_alias=True, indent=2)
+
+
+def save_report(report: Report, folder: Path) -> Path:
+    """Write report.json into `folder`, replacing an older one in one step.
+
+    Raises:
+        WriteError: the folder cannot be written.
+    """
+    path = folder / FILE_NAME
+    part = path.with_suffix(".json.part")
+    try:
+        part.write_text(report.to_json() + "\n", encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be written: {error.strerror}; free some space or choose another --out") from error
+    return path
+
+
+def load_report(path: Path) -> Report:
+    """Read report.json from a run folder, or from the file itself.
+
+    Raises:
+        TraceError: there is none, it is not JSON, not a report, or of a newer schema.
+    """
+    file = path / FILE_NAME if path.is_dir() else path
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TraceError(f"{file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise TraceError(f"{file}: expected a report in JSON, got something else: {error}") from error
+    found = data.get("schema") if isinstance(data, dict) else None
+    if not isinstance(found, int):
+        raise TraceError(f"{file}: expected a gradscope report (key 'schema'), got another JSON file")
+    if found > SCHEMA:
+        raise TraceError(f"{file}: written with schema {found}, this gradscope reads up to {SCHEMA}; update gradscope")
+    try:
+        return Report.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise TraceError(f"{file}: {key}: {first['msg']}; the file is damaged or was edited") from error

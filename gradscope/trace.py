@@ -1,0 +1,228 @@
+"""The trace: what one network's recorder wrote down, frozen, and its file.
+
+A trace belongs to one member (one arm, one seed). It is numpy only: rules judge it and renderers draw it without torch.
+The file is an npz archive without pickles, replaced in one step at every flush, so that a killed run leaves the last flush.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradscope.errors import TraceError, WriteError
+
+MAGIC = "gradscope-trace"
+VERSION = 1
+
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
+
+UNIT_STATISTICS = ("nonpositive_frac", "saturated_frac", "closed_frac", "common_mode")
+SITE_STATISTICS = ("act_rms", "act_common_mode", "gate_transmission", "weight_transmission", "grad_rms")
+PARAMETER_STATISTICS = ("grad_rms", "grad_to_weight", "update_to_weight", "nonpositive_weight_frac")
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A place where a non-linearity acts.
+
+    `shuts` marks the units whose non-linearity has slope 0 and output 0 far below zero (relu and its kin), `saturates`
+    those whose slope falls below 5 % of its largest value far out on both sides (sigmoid, tanh, ...): both read from the
+    function's own values, never from its name.
+    """
+
+    name: str
+    shuts: NDArray[np.bool_]  # [unit]
+    saturates: NDArray[np.bool_]  # [unit]
+    is_output: bool = False  # its output is the network's output
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return len(self.shuts)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What the network is asked to do, as far as judging needs it."""
+
+    metric: str = "accuracy"  # accuracy | r2
+    chance: float = float("nan")  # metric of the best constant prediction
+    test_samples: int = 0
+    classes: int = 0  # 0 for regression
+    train_samples: int = 0
+    planned_steps: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Statistics of one member by site and step. Arrays are float32 unless said; NaN where a value could not be had.
+
+    A record of step s describes the forward and backward pass before update s; step 0 is the untouched initialisation.
+    """
+
+    arm: str
+    seed: int
+    sites: tuple[Site, ...]  # in forward order
+    parameters: tuple[str, ...]
+    steps: IntArray  # [record]
+    samples: IntArray  # [record] samples behind each record
+    unit_statistics: Mapping[str, tuple[FloatArray, ...]]  # name -> per site [record, unit]
+    site_statistics: Mapping[str, FloatArray]  # name -> [record, site]
+    parameter_statistics: Mapping[str, FloatArray]  # name -> [record, parameter]
+    output_grad_norm: FloatArray  # [record] norm of the loss gradient at the network's output
+    loss: FloatArray  # [step] training loss, every step
+    evaluation_steps: IntArray  # [evaluation] number of updates before it
+    evaluation_metric: FloatArray  # [evaluation]
+    evaluation_loss: FloatArray  # [evaluation]
+    task: Task = field(default_factory=Task)
+    schedule: str = ""
+    unseen: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def self_check(self) -> None:
+        """Raise `TraceError` where shapes disagree or steps do not increase."""
+        records, sites = len(self.steps), len(self.sites)
+        where = f"trace {self.arm}-{self.seed}"
+        if len(self.samples) != records or len(self.output_grad_norm) != records:
+            raise TraceError(f"{where}: expected {records} records everywhere, got {len(self.samples)} sample counts")
+        if records > 1 and not (np.diff(self.steps) > 0).all():
+            raise TraceError(f"{where}: expected increasing steps")
+        for name, values in self.site_statistics.items():
+            _expect_shape(where, name, values, (records, sites))
+        for name, values in self.parameter_statistics.items():
+            _expect_shape(where, name, values, (records, len(self.parameters)))
+        for name, per_site in self.unit_statistics.items():
+            if len(per_site) != sites:
+                raise TraceError(f"{where}: {name}: expected {sites} sites, got {len(per_site)}")
+            for site, values in zip(self.sites, per_site, strict=True):
+                _expect_shape(where, f"{name} at {site.name}", values, (records, site.units))
+        if not len(self.evaluation_steps) == len(self.evaluation_metric) == len(self.evaluation_loss):
+            raise TraceError(f"{where}: expected as many metrics and losses as evaluations")
+
+    def save(self, path: Path) -> None:
+        """Write the trace to `path` (npz), replacing an older file in one step.
+
+        Raises:
+            WriteError: the file cannot be written; an older one is left as it was.
+        """
+        arrays = _arrays(self)
+        part = path.with_suffix(".npz.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as stream:
+                np.savez_compressed(stream, **arrays)
+            os.replace(part, path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise WriteError(f"{path}: cannot be written: {error.strerror}") from error
+
+    @staticmethod
+    def load(path: Path) -> Trace:
+        """Read and check a trace file.
+
+        Raises:
+            TraceError: unreadable, not a trace, truncated, of a newer version, or inconsistent.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                data = {name: archive[name] for name in archive.files}
+        except OSError as error:
+            raise TraceError(f"{path}: cannot be read: {error.strerror or error}") from error
+        except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+            raise TraceError(f"{path}: expected a trace file (npz), got a damaged or different file") from error
+        return _trace(path, data)
+
+
+def _expect_shape(where: str, name: str, values: FloatArray, shape: tuple[int, ...]) -> None:
+    if values.shape != shape:
+        raise TraceError(f"{where}: {name}: expected shape {shape}, got {values.shape}")
+
+
+def _arrays(trace: Trace) -> dict[str, NDArray[np.generic]]:
+    meta = {
+        "magic": MAGIC,
+        "version": VERSION,
+        "arm": trace.arm,
+        "seed": trace.seed,
+        "sites": [{"name": site.name, "is_output": site.is_output} for site in trace.sites],
+        "parameters": trace.parameters,
+        "task": vars(trace.task),
+        "schedule": trace.schedule,
+        "unseen": trace.unseen,
+        "notes": trace.notes,
+    }
+    arrays: dict[str, NDArray[np.generic]] = {
+        "meta": np.array(json.dumps(meta)),
+        "steps": trace.steps,
+        "samples": trace.samples,
+        "output_grad_norm": trace.output_grad_norm,
+        "loss": trace.loss,
+        "evaluation_steps": trace.evaluation_steps,
+        "evaluation_metric": trace.evaluation_metric,
+        "evaluation_loss": trace.evaluation_loss,
+    }
+    for i, site in enumerate(trace.sites):
+        arrays[f"shuts/{i}"], arrays[f"saturates/{i}"] = site.shuts, site.saturates
+    for name, per_site in trace.unit_statistics.items():
+        arrays |= {f"unit/{name}/{i}": values for i, values in enumerate(per_site)}
+    arrays |= {f"site/{name}": values for name, values in trace.site_statistics.items()}
+    arrays |= {f"parameter/{name}": values for name, values in trace.parameter_statistics.items()}
+    return arrays
+
+
+def _trace(path: Path, data: dict[str, NDArray[np.generic]]) -> Trace:
+    try:
+        meta = json.loads(str(data["meta"]))
+        if meta.get("magic") != MAGIC:
+            raise TraceError(f"{path}: expected a gradscope trace, got an npz file of something else")
+        if meta["version"] > VERSION:
+            raise TraceError(f"{path}: written in trace version {meta['version']}, this gradscope reads up to {VERSION}; update gradscope")
+        trace = Trace(
+            arm=meta["arm"],
+            seed=meta["seed"],
+            sites=tuple(
+                Site(s["name"], data[f"shuts/{i}"], data[f"saturates/{i}"], s["is_output"])  # type: ignore[arg-type]
+                for i, s in enumerate(meta["sites"])
+            ),
+            parameters=tuple(meta["parameters"]),
+            unit_statistics={
+                name: tuple(data[f"unit/{name}/{i}"] for i in range(len(meta["sites"])))  # type: ignore[misc]
+                for name in _names(data, "unit/")
+            },
+            site_statistics={name: data[f"site/{name}"] for name in _names(data, "site/")},  # type: ignore[misc]
+            parameter_statistics={name: data[f"parameter/{name}"] for name in _names(data, "parameter/")},  # type: ignore[misc]
+            task=Task(**meta["task"]),
+            schedule=meta["schedule"],
+            unseen=tuple(meta["unseen"]),
+            notes=tuple(meta["notes"]),
+            **{
+                name: data[name]  # type: ignore[arg-type]
+                for name in (
+                    "steps",
+                    "samples",
+                    "output_grad_norm",
+                    "loss",
+                    "evaluation_steps",
+                    "evaluation_metric",
+                    "evaluation_loss",
+                )
+            },
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, TraceError):
+            raise
+        raise TraceError(f"{path}: expected a gradscope trace, got a file without {error}") from error
+    trace.self_check()
+    return trace
+
+
+def _names(data: Mapping[str, object], prefix: str) -> list[str]:
+    return list(dict.fromkeys(key.split("/")[1] for key in data if key.startswith(prefix)))
