@@ -1,0 +1,117 @@
+"""The interval's coverage by simulation, where the paired t interval fails."""
+
+import functools
+import itertools
+import math
+
+import numpy as np
+import pytest
+from gradscope.interval import effect_interval
+
+SIMULATED = 400  # the standard error of a coverage of 0.95 is then 0.011; the cases below lie well above the bar
+LEAST_COVERAGE = 0.93
+FLOOR, LEARNED = 0.1, 0.95
+
+
+def simulated_coverage(draw, truth, seeds, rng):
+    hits = 0
+    for _ in range(SIMULATED):
+        low, high = effect_interval(*draw(rng, seeds), floor=FLOOR)
+        hits += low <= truth <= high
+    return hits / SIMULATED
+
+
+def paired_t(control, fix, *, floor):
+    difference = np.asarray(fix) - np.asarray(control)
+    half = {5: 2.776, 9: 2.306}[len(difference)] * difference.std(ddof=1) / np.sqrt(len(difference))
+    return difference.mean() - half, difference.mean() + half
+
+
+@functools.cache
+def intervals(seeds, collapsed, method=effect_interval):
+    """The interval for every way in which `seeds` pairs can fall out: {(both, control only, fix only, neither): interval}."""
+    found = {}
+    for both, control_only, fix_only in itertools.product(range(seeds + 1), repeat=3):
+        neither = seeds - both - control_only - fix_only
+        if neither >= 0:
+            control = [collapsed] * (both + control_only) + [LEARNED] * (fix_only + neither)
+            fix = [collapsed] * both + [LEARNED] * control_only + [collapsed] * fix_only + [LEARNED] * neither
+            found[both, control_only, fix_only, neither] = method(control, fix, floor=FLOOR)
+    return found
+
+
+def exact_coverage(control_share, fix_share, seeds, collapsed=FLOOR, method=effect_interval):
+    """Coverage where the runs of each arm collapse with the given share, independently: summed, not sampled."""
+    truth = (control_share - fix_share) * (LEARNED - collapsed)
+    p, q = control_share, fix_share
+    chances = (p * q, p * (1 - q), (1 - p) * q, (1 - p) * (1 - q))
+    total = 0.0
+    for counts, (low, high) in intervals(seeds, collapsed, method).items():
+        if low - 1e-9 <= truth <= high + 1e-9:
+            ways = math.factorial(seeds) / math.prod(map(math.factorial, counts))
+            total += ways * math.prod(chance**count for chance, count in zip(chances, counts, strict=True))
+    return total
+
+
+SHARES = [round(0.1 + 0.02 * i, 2) for i in range(41)]
+
+
+@pytest.mark.parametrize("seeds", [5, 9])
+@pytest.mark.parametrize("collapsed", [FLOOR, 0.3])
+def test_covers_when_a_share_of_the_control_collapses(seeds, collapsed):
+    assert min(exact_coverage(share, 0.0, seeds, collapsed) for share in SHARES) >= LEAST_COVERAGE
+
+
+@pytest.mark.parametrize("seeds", [5, 9])
+@pytest.mark.parametrize("collapsed", [FLOOR, 0.3])
+def test_covers_when_a_share_of_the_fix_collapses(seeds, collapsed):
+    assert min(exact_coverage(0.0, share, seeds, collapsed) for share in SHARES) >= LEAST_COVERAGE
+
+
+@pytest.mark.parametrize("seeds", [5, 9])
+def test_covers_when_both_arms_collapse_independently(seeds):
+    assert min(exact_coverage(p, q, seeds) for p in SHARES for q in SHARES) >= LEAST_COVERAGE
+
+
+@pytest.mark.parametrize("seeds", [5, 9])
+@pytest.mark.parametrize("spread", [0.002, 0.03, 0.1])
+@pytest.mark.parametrize("effect", [0.0, 0.01, 0.1, 0.4])
+def test_covers_continuous_outcomes(seeds, spread, effect):
+    def draw(rng, n):
+        return rng.normal(0.5, spread, n), rng.normal(0.5 + effect, spread, n)
+
+    assert simulated_coverage(draw, effect, seeds, np.random.default_rng(4)) >= LEAST_COVERAGE
+
+
+@pytest.mark.parametrize("seeds", [5, 9])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_covers_skewed_continuous_outcomes(seeds, sign):
+    def draw(rng, n):
+        return 0.5 + 0.05 * sign * rng.exponential(size=n), 0.6 + 0.05 * sign * rng.exponential(size=n)
+
+    assert simulated_coverage(draw, 0.1, seeds, np.random.default_rng(5)) >= LEAST_COVERAGE
+
+
+def test_the_paired_t_interval_fails_where_one_run_in_ten_collapses():
+    assert exact_coverage(0.1, 0.0, 5, method=paired_t) == pytest.approx(0.41, abs=0.01)
+
+
+def test_equals_clopper_and_pearson_for_two_valued_outcomes():
+    low, _ = effect_interval([0.0] * 5, [1.0] * 5, floor=0.0)
+    assert low == pytest.approx(0.025 ** (1 / 5), abs=0.01)
+
+
+def test_is_exactly_antisymmetric_in_the_arms():
+    control, fix = [0.2, 0.3, 0.25, 0.4, 0.2], [0.8, 0.9, 0.85, 0.7, 0.95]
+    low, high = effect_interval(control, fix, floor=0.1)
+    assert effect_interval(fix, control, floor=0.1) == pytest.approx((-high, -low), abs=0.02)
+
+
+@pytest.mark.parametrize(("control", "fix"), [([0.1, 0.2], [0.8, 0.9]), ([0.1, 0.2, np.nan], [0.8, 0.9, 0.9])])
+def test_gives_no_interval_where_none_can_stand(control, fix):
+    assert effect_interval(control, fix, floor=0.1) is None
+
+
+def test_arms_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match="one length"):
+        effect_interval([0.1, 0.2, 0.3], [0.1, 0.2], floor=0.1)
