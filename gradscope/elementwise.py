@@ -1,0 +1,73 @@
+"""Activations as torch modules, made from what a recipe names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from gradscope.activations import TABLE, ActivationSpec
+from gradscope.errors import CodeError
+from gradscope.user_code import load_reference
+
+
+def build_activation(spec: ActivationSpec, *, allow_code: bool, where: str = "") -> nn.Module:
+    """Return a new module for one activation.
+
+    Raises:
+        CodeError: the user's own callable may not be run, fails, or does not keep the shape of its input.
+    """
+    if not spec.is_reference:
+        module = getattr(nn, TABLE[spec.name].torch_class)(**spec.parameters)
+        assert isinstance(module, nn.Module)
+        return module
+    found = load_reference(spec.name, allowed=allow_code, where=where)
+    built = _from_callable(spec.name, found, where)
+    _check_elementwise(spec.name, built, where)
+    return built
+
+
+def module_classes() -> tuple[type[nn.Module], ...]:
+    """Return torch.nn's element-wise activation classes, the identity left out."""
+    return tuple(getattr(nn, entry.torch_class) for name, entry in TABLE.items() if name != "none")
+
+
+class Elementwise(nn.Module):
+    """A plain function of a tensor as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Apply the function."""
+        return self.function(z)
+
+
+def _from_callable(name: str, found: object, where: str) -> nn.Module:
+    prefix = f"{where}: " if where else ""
+    try:
+        if isinstance(found, type) and issubclass(found, nn.Module):
+            return found()
+    except Exception as error:  # whatever the user's class raises
+        raise CodeError(f"{prefix}'{name}' cannot be built: {type(error).__name__}: {error}") from error
+    if isinstance(found, nn.Module):
+        return found
+    if not callable(found):
+        raise CodeError(f"{prefix}'{name}': expected a function or a torch.nn.Module class, got {type(found).__name__}")
+    return Elementwise(found)
+
+
+def _check_elementwise(name: str, module: nn.Module, where: str) -> None:
+    prefix = f"{where}: " if where else ""
+    sample = torch.linspace(-2, 2, 6).reshape(2, 3)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            result = module(sample)
+    except Exception as error:  # whatever the user's function raises
+        text = f"{prefix}'{name}' failed on a [2, 3] tensor: {type(error).__name__}: {error}"
+        raise CodeError(" ".join(text.split())) from error
+    shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+    if shape != (2, 3):
+        raise CodeError(f"{prefix}'{name}': expected an element-wise function, [2, 3] in and out, got {shape} out")

@@ -1,0 +1,48 @@
+"""Initial weights and biases of one linear layer of one member."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gradscope.recipe import NormalInit
+
+
+def layer_seed(seed: int, layer: int) -> int:
+    """Return the seed of one layer's draw: networks of one seed agree wherever their layers' shapes do.
+
+    A fix that changes the width of one layer leaves the draws of all others as they are.
+    """
+    return (seed * 1_000_003 + layer) % 2**63
+
+
+def initial_linear(inputs: int, outputs: int, init: str | NormalInit, seed: int, layer: int) -> tuple[Tensor, Tensor]:
+    """Return weight [output, input] and bias [output] in float32, the same on every device.
+
+    `default` is exactly what `torch.manual_seed(layer_seed(seed, layer)); torch.nn.Linear(inputs, outputs)` gives; every
+    other initialisation sets the biases to zero. torch's global random state is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(layer_seed(seed, layer))
+        linear = nn.Linear(inputs, outputs, dtype=torch.float32)
+        if init != "default":
+            linear.bias.zero_()
+            _fill(linear.weight, init)
+    return linear.weight.detach(), linear.bias.detach()
+
+
+def _fill(weight: Tensor, init: str | NormalInit) -> None:
+    if isinstance(init, NormalInit):
+        nn.init.normal_(weight, std=init.std)
+    elif init == "lecun-normal":  # LeCun et al. 1998, Efficient BackProp: variance 1 / fan-in
+        nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
+    elif init == "zeros":
+        nn.init.zeros_(weight)
+    elif init == "orthogonal":
+        nn.init.orthogonal_(weight)
+    else:
+        kind, _, distribution = init.partition("-")
+        fill = {"kaiming": nn.init.kaiming_normal_, "xavier": nn.init.xavier_normal_}
+        if distribution == "uniform":
+            fill = {"kaiming": nn.init.kaiming_uniform_, "xavier": nn.init.xavier_uniform_}
+        fill[kind](weight, nonlinearity="relu") if kind == "kaiming" else fill[kind](weight)

@@ -1,0 +1,61 @@
+"""The progress bar on stderr: where training is, how fast it goes, and how long it still takes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Tells the progress bar that `steps` more steps are done, and what is going on."""
+
+    def __call__(self, steps: int, text: str = "") -> None:
+        """Move on by `steps`; an empty text leaves the last one."""
+
+
+@contextmanager
+def training_progress(total_steps: int, *, enabled: bool | None = None) -> Iterator[Advance]:
+    """Show a progress bar on stderr while the block runs, and take it away again.
+
+    Args:
+        total_steps: steps of the whole training.
+        enabled: False (quiet) prints nothing at all; None means: only where stderr is a terminal that can redraw a line.
+            True asks for it as well, and is likewise ignored where there is no such terminal.
+
+    >>> with training_progress(10) as advance:
+    ...     advance(5, "control")
+    """
+    redraws = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+    if enabled is False or not redraws:
+        yield lambda steps, text="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.0f} steps/s" if task.speed else "")
+
+    console = Console(file=sys.stderr, color_system=None if os.environ.get("NO_COLOR") else "auto")
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+        Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("training", total=total_steps)
+
+        def advance(steps: int, text: str = "") -> None:
+            if text:
+                progress.update(bar, advance=steps, description=text)
+            else:
+                progress.update(bar, advance=steps)
+
+        yield advance

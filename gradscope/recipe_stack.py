@@ -1,0 +1,141 @@
+"""The network of a recipe: a stack of linear layers with its activations, norms and initial weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from gradscope.activation_entries import entry_schema, parse_layer
+from gradscope.activations import LayerActivation
+from gradscope.recipe_faults import Fault, Faults
+from gradscope.recipe_parts import Expect, Part, as_tuple, choice, parsed, raise_if
+
+MOST_LAYERS, MOST_UNITS = 1000, 1_000_000
+"""Limits far above any use, so that a slip of the keyboard is a line of text and not a machine out of memory."""
+
+Norm = Literal["none", "batchnorm", "layernorm"]
+StackNorm = Literal["none", "batchnorm-all", "batchnorm-last", "layernorm-all"]
+Init = Literal[
+    "default", "kaiming-normal", "kaiming-uniform", "xavier-normal", "xavier-uniform", "lecun-normal", "orthogonal", "zeros"
+]
+INITS = (
+    "default",
+    "kaiming-normal",
+    "kaiming-uniform",
+    "xavier-normal",
+    "xavier-uniform",
+    "lecun-normal",
+    "orthogonal",
+    "zeros",
+)
+LAYER_NORM = choice("none", "batchnorm", "layernorm", off="none", no="none", false="none", bn="batchnorm", ln="layernorm")
+STACK_NORM = choice(
+    "none", "batchnorm-all", "batchnorm-last", "layernorm-all",
+    off="none", no="none", false="none", batchnorm="batchnorm-all", bn="batchnorm-all", layernorm="layernorm-all",
+)  # fmt: skip
+INIT = choice(*INITS, he="kaiming-normal", glorot="xavier-uniform", xavier="xavier-uniform", kaiming="kaiming-normal",
+              lecun="lecun-normal", zero="zeros", none="default", torch="default")  # fmt: skip
+
+
+class NormalInit(Part):
+    """Weights from a normal distribution of mean zero, biases zero."""
+
+    WHAT: ClassVar[str] = "a mapping such as {std: 0.01}"
+
+    std: Annotated[float, Field(gt=0), Expect("a finite number above 0")]
+
+
+def _stack_norm(value: object) -> object:
+    if isinstance(value, list | tuple):
+        raise_if(Fault((i,), LAYER_NORM.got(item)) for i, item in enumerate(value) if item not in LAYER_NORM.choices)
+        return tuple(value)
+    if value not in STACK_NORM.choices:
+        text = STACK_NORM.got(value).replace(" or layernorm-all", ", layernorm-all or a list of one for each layer", 1)
+        raise Faults([Fault((), text)])
+    return value
+
+
+def _init(value: object) -> object:
+    if isinstance(value, Mapping):
+        return NormalInit.model_validate(value)
+    if isinstance(value, NormalInit) or value in INITS:
+        return value
+    raise Faults([Fault((), INIT.got(value).replace(" or zeros", ", zeros or {std: 0.01}", 1))])
+
+
+def _entries(hidden: int) -> str:
+    return f"{hidden + 1} entries, one for each hidden layer and one for the output" if hidden else "1 entry, for the output"
+
+
+class Stack(Part):
+    """A feed-forward network; the widths of input and output come from the data."""
+
+    WHAT: ClassVar[str] = "a mapping with hidden and activations"
+    OTHER_KEYS: ClassVar[Mapping[str, str]] = {
+        "widths": "hidden", "layers": "hidden", "act": "activations", "nonlinearity": "activations",
+        "normalization": "norm", "batchnorm": "norm", "initialization": "init", "weight_init": "init",
+    }  # fmt: skip
+
+    hidden: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=MOST_UNITS)], ...],
+        BeforeValidator(as_tuple),
+        Field(max_length=MOST_LAYERS, description="Widths of the hidden layers; [] for a single linear layer."),
+        Expect("a list of layer widths such as [500, 256]", item=f"a whole number of units from 1 to {MOST_UNITS}"),
+    ]
+    activations: Annotated[
+        tuple[Annotated[LayerActivation, BeforeValidator(parse_layer), WithJsonSchema(entry_schema())], ...],
+        BeforeValidator(as_tuple),
+        Field(min_length=1, description="One for each linear layer, the output's included; none = no activation there."),
+        Expect("a list of activations such as [relu, sigmoid, relu]"),
+    ]
+    norm: Annotated[
+        StackNorm | tuple[Norm, ...],
+        BeforeValidator(_stack_norm),
+        Field(description="Normalisation before the activation: a word, or a list with one for each linear layer."),
+        STACK_NORM,
+    ] = "none"
+    init: Annotated[
+        Init | NormalInit,
+        BeforeValidator(parsed(_init)),
+        Field(description="Initial weights; default = torch's own."),
+        INIT,
+    ] = "default"
+
+    @property
+    def layers(self) -> tuple[LayerActivation, ...]:
+        """The activation of each linear layer."""
+        return self.activations
+
+    @property
+    def norms(self) -> tuple[Norm, ...]:
+        """The normalisation of each linear layer."""
+        if isinstance(self.norm, tuple):
+            return self.norm
+        kind, _, which = self.norm.partition("-")
+        last: Norm = "batchnorm" if kind == "batchnorm" else "layernorm" if kind == "layernorm" else "none"
+        others: Norm = last if which == "all" else "none"
+        return (others,) * (len(self.activations) - 1) + (last,)
+
+    @classmethod
+    def cross_faults(cls, raw: Mapping[str, Any]) -> Iterator[Fault]:
+        """Yield lists of the wrong length, and blocks of units that do not fit a hidden layer's width."""
+        hidden, activations, norm = raw.get("hidden"), raw.get("activations"), raw.get("norm")
+        if not isinstance(hidden, list | tuple):
+            return
+        for name, value in (("activations", activations), ("norm", norm)):
+            if isinstance(value, list | tuple) and value and len(value) != len(hidden) + 1:
+                yield Fault((name,), f"expected {_entries(len(hidden))}, got {len(value)}")
+        if isinstance(norm, list | tuple) and not norm:
+            yield Fault(("norm",), f"expected {_entries(len(hidden))}, got none; for no norm at all write none")
+        for i, (width, entry) in enumerate(
+            zip(hidden, activations if isinstance(activations, list | tuple) else (), strict=False)
+        ):
+            if type(width) is int and 1 <= width <= MOST_UNITS:
+                try:
+                    parse_layer(entry).resolve(width)
+                except Faults:
+                    continue  # reported where the field itself is checked
+                except ValueError as error:
+                    yield Fault(("activations", i), str(error))

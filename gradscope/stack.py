@@ -1,0 +1,151 @@
+"""Stacks as populations: many feed-forward networks of equal widths in one module, trained in lock-step.
+
+Every parameter carries a leading member axis. A population of one is an ordinary network; each member's numbers are those of
+a plain `torch.nn.Sequential` with the same weights, since no operation mixes members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gradscope.activations import ActivationSpec
+from gradscope.elementwise import build_activation
+from gradscope.initial_weights import initial_linear
+from gradscope.recipe import Stack
+from gradscope.unit_activation import Blocks, UnitActivation
+
+Build = Callable[[ActivationSpec], nn.Module]
+
+
+@dataclass(frozen=True)
+class StackMember:
+    """One network of a population: its description and its seed."""
+
+    stack: Stack
+    seed: int
+
+
+class Population(nn.Module):
+    """Networks that share the widths of their layers; activations, norms and initial weights may differ."""
+
+    def __init__(
+        self, members: Sequence[StackMember], inputs: int, outputs: int, *, allow_code: bool = False, build: Build | None = None
+    ) -> None:
+        """Build the members with their seeds' weights.
+
+        Args:
+            members: at least one; all with the same hidden widths.
+            inputs: features of a sample.
+            outputs: width of the last layer.
+            allow_code: whether activations of the user's own may be loaded.
+            build: makes an activation's module; default: from torch.nn and the user's code.
+
+        Raises:
+            ValueError: no member, or members of different widths.
+        """
+        super().__init__()
+        hidden = {member.stack.hidden for member in members}
+        if len(hidden) != 1:
+            raise ValueError(f"expected members with the same hidden widths, got {len(hidden)} kinds")
+        self.size = len(members)
+        widths = [inputs, *hidden.pop(), outputs]
+        make = build or (lambda spec: build_activation(spec, allow_code=allow_code))
+        self.layers = nn.ModuleList(
+            StackLayer(members, widths[i], widths[i + 1], i, make) for i in range(len(widths) - 1)
+        )
+
+    def forward(self, x: Float[Tensor, "*member batch input"]) -> Float[Tensor, "member batch output"]:
+        """Return every member's output; `x` has a member axis, or is shared by all members."""
+        if x.dim() == 2:
+            x = x.expand(self.size, *x.shape)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def named_member_parameters(self) -> list[tuple[str, nn.Parameter, tuple[int, ...]]]:
+        """Return each parameter with its name by layers from 1 (`3.weight`) and the members on its first axis."""
+        everyone = tuple(range(self.size))
+        named: list[tuple[str, nn.Parameter, tuple[int, ...]]] = []
+        for i, layer in enumerate(self.layers, start=1):
+            assert isinstance(layer, StackLayer)
+            named += [(f"{i}.weight", layer.weight, everyone), (f"{i}.bias", layer.bias, everyone)]
+            for norm in layer.norms:
+                assert isinstance(norm, _Norm)
+                if norm.kind != "none":
+                    named += [(f"{i}.norm.weight", norm.weight, norm.rows), (f"{i}.norm.bias", norm.bias, norm.rows)]
+            for group, rows in zip(layer.activation.groups, layer.activation.rows, strict=True):
+                for name, parameter in group.named_parameters():
+                    per_member = parameter if parameter.shape[0] == len(rows) else None
+                    if per_member is not None:
+                        named.append((f"{i}.activation.{name.split('.', 1)[1]}", parameter, rows))
+        return named
+
+
+class StackLayer(nn.Module):
+    """One layer of every member: linear, norm, activation."""
+
+    def __init__(self, members: Sequence[StackMember], inputs: int, outputs: int, index: int, build: Build) -> None:
+        super().__init__()
+        drawn = [initial_linear(inputs, outputs, member.stack.init, member.seed, index) for member in members]
+        # [member, input, output]: laid out so, the weights' gradient comes out of its product without a copy
+        self.weight = nn.Parameter(torch.stack([weight.T for weight, _ in drawn]))
+        self.bias = nn.Parameter(torch.stack([bias for _, bias in drawn]))
+        kinds = [member.stack.norms[index] for member in members]
+        self.norms = nn.ModuleList(
+            _Norm(kind, tuple(rows), outputs) for kind, rows in groupby(range(len(members)), key=lambda i: kinds[i])
+        )
+        blocks: list[Blocks] = [tuple(member.stack.layers[index].resolve(outputs)) for member in members]
+        self.activation = UnitActivation(blocks, build)
+
+    def forward(self, x: Float[Tensor, "member batch input"]) -> Float[Tensor, "member batch output"]:
+        """Return the activated outputs."""
+        z = torch.baddbmm(self.bias.unsqueeze(1), x, self.weight)
+        if len(self.norms) == 1:
+            z = self.norms[0](z)
+        else:
+            parts = z.split([len(norm.rows) for norm in self.norms])  # type: ignore[arg-type]
+            z = torch.cat([norm(part) for norm, part in zip(self.norms, parts, strict=True)])
+        return self.activation(z)  # type: ignore[no-any-return]
+
+
+class _Norm(nn.Module):
+    """Batch-norm, layer-norm or nothing for a run of neighbouring members; eps, momentum and start as in torch.nn."""
+
+    EPS, MOMENTUM = 1e-5, 0.1
+
+    def __init__(self, kind: str, rows: tuple[int, ...], units: int) -> None:
+        super().__init__()
+        self.kind, self.rows = kind, rows
+        if kind != "none":
+            self.weight = nn.Parameter(torch.ones(len(rows), units))
+            self.bias = nn.Parameter(torch.zeros(len(rows), units))
+        if kind == "batchnorm":
+            self.register_buffer("running_mean", torch.zeros(len(rows), units))
+            self.register_buffer("running_var", torch.ones(len(rows), units))
+
+    def forward(self, z: Tensor) -> Tensor:
+        if self.kind == "none":
+            return z
+        if self.kind == "layernorm":
+            normalised = functional.layer_norm(z, z.shape[-1:], eps=self.EPS)
+            return torch.addcmul(self.bias.unsqueeze(1), normalised, self.weight.unsqueeze(1))
+        members, batch, units = z.shape
+        side_by_side = z.transpose(0, 1).reshape(batch, members * units)  # every unit of every member is a channel
+        normalised = functional.batch_norm(
+            side_by_side,
+            self.running_mean.view(-1),  # type: ignore[operator]
+            self.running_var.view(-1),  # type: ignore[operator]
+            self.weight.view(-1),
+            self.bias.view(-1),
+            training=self.training,
+            momentum=self.MOMENTUM,
+            eps=self.EPS,
+        )
+        return normalised.view(batch, members, units).transpose(0, 1)

@@ -1,0 +1,231 @@
+"""The only training loop: one network or one population, on tensors that lie on the device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradscope.data import Data
+from gradscope.errors import CodeError
+from gradscope.member_traces import MemberName, Progress, build_traces
+from gradscope.objective import Score, losses
+from gradscope.recipe import Training
+from gradscope.recorder import Recorder
+from gradscope.schedule import Schedule, default
+from gradscope.stack import Population
+from gradscope.trace import Task, Trace
+
+FIRST_FLUSH_S, FLUSH_S = 2.0, 10.0  # soon enough to be of use after a kill, seldom enough to cost nothing
+TEST_BATCH = 1000  # samples per evaluation step: bounds the memory of a large population
+
+
+@dataclass(frozen=True)
+class Watching:
+    """Who looks on while a network trains, and may end it. The defaults look at nothing."""
+
+    schedule: Schedule = default
+    schedule_name: str = "default"
+    flush: Callable[[Sequence[Trace]], None] = lambda traces: None
+    advance: Callable[[int], None] = lambda steps: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class Trained:
+    """What came of it: a trace per member, seconds, and how far it got."""
+
+    traces: list[Trace] = field(default_factory=list)
+    steps: int = 0
+    train_s: float = 0.0
+    recording_s: float = 0.0
+    interrupted: bool = False
+
+
+def steps_per_epoch(samples: int, batch_size: int) -> int:
+    """Return the number of batches; a last batch of a single sample is left out, since batch-norm has no variance there.
+
+    >>> steps_per_epoch(97, 32), steps_per_epoch(98, 32), steps_per_epoch(3, 1)
+    (3, 4, 3)
+    """
+    whole, rest = divmod(samples, batch_size)
+    return whole + (rest > 1 or (rest == 1 and whole == 0))
+
+
+def task_of(data: Data, training: Training, steps: int | None = None) -> Task:
+    """Return what judging needs to know of data and training."""
+    planned = training.epochs * steps_per_epoch(len(data.x_train), training.batch_size)
+    return Task(
+        metric=data.metric,
+        chance=data.chance,
+        test_samples=len(data.y_test),
+        classes=data.classes,
+        train_samples=len(data.x_train),
+        planned_steps=min(planned, steps) if steps else planned,
+    )
+
+
+def train(
+    network: nn.Module,
+    members: Sequence[MemberName],
+    data: Data,
+    training: Training,
+    task: Task,
+    watching: Watching | None = None,
+) -> Trained:
+    """Train, evaluate after every epoch, and record on the schedule.
+
+    Members of one seed see the same batches in the same order. The task's planned steps end the training.
+
+    Args:
+        network: a population with one member per name, or any module for a single name.
+        members: arm and seed of each.
+        data: on the network's device; flattened for a population.
+        training: optimizer, loss, batch size.
+        task: see `task_of`.
+        watching: schedule and callbacks.
+
+    Raises:
+        CodeError: a network of the user's own fails or returns another shape than [batch, outputs].
+    """
+    watching = watching or Watching()
+    loop = _Loop(network, members, data, training, task, watching)
+    return loop.run()
+
+
+def make_optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer, in torch's fused form where the device has one."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    common = {"lr": training.lr, "weight_decay": training.weight_decay}
+    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=training.momentum, fused=fused, **common)
+    if training.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, momentum=training.momentum, **common)
+    kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, fused=fused, **common)
+
+
+class BatchOrder:
+    """The order of the samples: a new permutation per epoch, drawn from each seed on its own."""
+
+    def __init__(self, seeds: Sequence[int], samples: int, batch_size: int, device: torch.device) -> None:
+        self._unique = sorted(set(seeds))
+        self._rows = torch.tensor([self._unique.index(seed) for seed in seeds], device=device)
+        self._draws = [torch.Generator().manual_seed(seed) for seed in self._unique]
+        self._samples, self._size, self._device = samples, batch_size, device
+
+    def epoch(self) -> Iterator[Tensor]:
+        """Yield the indices of each batch of the next epoch, [member, batch]."""
+        orders = torch.stack([torch.randperm(self._samples, generator=draw) for draw in self._draws])
+        members = orders.to(self._device)[self._rows]
+        for batch in range(steps_per_epoch(self._samples, self._size)):
+            yield members[:, batch * self._size : (batch + 1) * self._size]
+
+
+class _Loop:
+    def __init__(
+        self,
+        network: nn.Module,
+        members: Sequence[MemberName],
+        data: Data,
+        training: Training,
+        task: Task,
+        watching: Watching,
+    ) -> None:
+        self.network, self.members, self.data, self.training = network, members, data, training
+        self.task, self.watching = task, watching
+        self.is_population = isinstance(network, Population)
+        self.optimizer = make_optimizer(network, training)
+        self.order = BatchOrder([m.seed for m in members], len(data.x_train), training.batch_size, data.x_train.device)
+        self.loss = torch.zeros(task.planned_steps, len(members), device=data.x_train.device)
+        self.progress = Progress(loss=np.empty((0, len(members)), np.float32))
+        self.recorder = Recorder(network, self.optimizer, watching.schedule)
+        self.result = Trained()
+        self._flushed_at = 0.0
+
+    def run(self) -> Trained:
+        start = time.perf_counter()
+        self._flushed_at = start + FIRST_FLUSH_S - FLUSH_S
+        with self.recorder, torch.random.fork_rng(_cuda_devices(self.data.x_train)):
+            torch.manual_seed(self.members[0].seed)  # for dropout and its like in networks of the user's own
+            self._evaluate()
+            while self.result.steps < self.task.planned_steps and not self.result.interrupted:
+                self._epoch()
+                self._evaluate()
+        self._flush()
+        self.result.train_s = time.perf_counter() - start
+        self.result.recording_s += self.recorder.recording_s
+        return self.result
+
+    def _epoch(self) -> None:
+        self.network.train()
+        for indices in self.order.epoch():
+            if self.result.steps >= self.task.planned_steps or self.result.interrupted:
+                return
+            self._step(indices)
+            self.watching.advance(1)
+            self.result.interrupted = self.watching.should_stop()
+            if time.perf_counter() - self._flushed_at > FLUSH_S:
+                self._flush()
+
+    def _step(self, indices: Tensor) -> None:
+        step, recorder = self.result.steps, self.recorder
+        recorder.begin(step)
+        member_losses = losses(self.training.loss, self._output(self.data.x_train, indices), self.data.y_train[indices])
+        self.optimizer.zero_grad()
+        member_losses.sum().backward()  # members share no parameter: each gets the gradient of its own loss
+        recorder.gradients_ready()
+        self.optimizer.step()
+        recorder.step_taken()
+        self.loss[step] = member_losses.detach()
+        self.result.steps += 1
+
+    def _output(self, samples: Tensor, indices: Tensor) -> Tensor:
+        if self.is_population:
+            output = self.network(samples[indices])
+            assert isinstance(output, Tensor)
+            return output
+        return self._model_output(samples[indices[0]]).unsqueeze(0)
+
+    def _model_output(self, x: Tensor) -> Tensor:
+        try:
+            output = self.network(x)
+        except Exception as error:  # whatever the user's model raises
+            text = " ".join(str(error).split())
+            raise CodeError(f"model: failed on a batch of shape {list(x.shape)}: {type(error).__name__}: {text}") from error
+        wanted = [len(x), self.data.outputs]
+        if not isinstance(output, Tensor) or list(output.shape) != wanted:
+            got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise CodeError(f"model: expected an output of shape {wanted} (batch, outputs of {self.data.name}), got {got}")
+        return output
+
+    @torch.no_grad()
+    def _evaluate(self) -> None:
+        self.network.eval()
+        score = Score(self.training.loss, self.data)
+        for x, y in zip(self.data.x_test.split(TEST_BATCH), self.data.y_test.split(TEST_BATCH), strict=True):
+            output = self.network(x) if self.is_population else self._model_output(x).unsqueeze(0)
+            score.add(output, y.expand(len(output), *y.shape))
+        metric, loss = score.result()
+        self.progress.evaluation_steps.append(self.result.steps)
+        self.progress.evaluation_metric.append(metric.float().cpu().numpy())
+        self.progress.evaluation_loss.append(loss.float().cpu().numpy())
+
+    def _flush(self) -> None:
+        start = time.perf_counter()
+        self.progress.loss = self.loss[: self.result.steps].float().cpu().numpy()
+        self.result.traces = build_traces(
+            self.recorder, self.members, self.progress, self.task, self.watching.schedule_name
+        )
+        self.watching.flush(self.result.traces)
+        self._flushed_at = time.perf_counter()
+        self.result.recording_s += self._flushed_at - start
+
+
+def _cuda_devices(tensor: Tensor) -> list[int]:
+    return [tensor.get_device()] if tensor.is_cuda else []

@@ -1,0 +1,81 @@
+"""The activation of one layer of a population: by members, and within a layer by blocks of units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gradscope.activations import ActivationSpec
+
+Build = Callable[[ActivationSpec], nn.Module]
+Blocks = tuple[tuple[ActivationSpec, int], ...]  # activation and number of units, in order
+
+
+class UnitActivation(nn.Module):
+    """Applies to each member and each block of its units an activation of its own.
+
+    Neighbouring members with equal blocks are served by one call. A learnable parameter (PReLU) is one per member, as in
+    networks of their own.
+    """
+
+    def __init__(self, members: Sequence[Blocks], build: Build) -> None:
+        super().__init__()
+        self.labels = tuple("+".join(spec.label for spec, _ in blocks) for blocks in members)
+        self.rows: list[tuple[int, ...]] = []  # members of each group, neighbours
+        groups = []
+        for blocks, run in groupby(range(len(members)), key=lambda i: members[i]):
+            rows = tuple(run)
+            if any(_is_coupled(build(spec)) for spec, _ in blocks):  # a module of the user's with weights: one each
+                self.rows += [(row,) for row in rows]
+                groups += [_Group(blocks, 1, build) for _ in rows]
+            else:
+                self.rows.append(rows)
+                groups.append(_Group(blocks, len(rows), build))
+        self.groups = nn.ModuleList(groups)
+
+    def forward(self, z: Float[Tensor, "member batch unit"]) -> Float[Tensor, "member batch unit"]:
+        """Return the outputs a = f(z)."""
+        if len(self.groups) == 1:
+            return self.groups[0](z)  # type: ignore[no-any-return]
+        parts = z.split([len(rows) for rows in self.rows])
+        return torch.cat([group(part) for group, part in zip(self.groups, parts, strict=True)])
+
+
+class _Group(nn.Module):
+    def __init__(self, blocks: Blocks, members: int, build: Build) -> None:
+        super().__init__()
+        self.units = [units for _, units in blocks]
+        self.functions = nn.ModuleList(_for_members(build(spec), members) for spec, _ in blocks)
+
+    def forward(self, z: Tensor) -> Tensor:
+        if len(self.functions) == 1:
+            return self.functions[0](z)  # type: ignore[no-any-return]
+        parts = z.split(self.units, dim=-1)
+        return torch.cat([function(part) for function, part in zip(self.functions, parts, strict=True)], dim=-1)
+
+
+class MemberPReLU(nn.Module):
+    """PReLU with one learnable slope per member: `torch.nn.PReLU()` in each of them."""
+
+    def __init__(self, members: int, init: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((members,), init))
+
+    def forward(self, z: Float[Tensor, "member batch unit"]) -> Float[Tensor, "member batch unit"]:
+        """Return z where positive, weight * z elsewhere."""
+        return functional.prelu(z.transpose(0, 1), self.weight).transpose(0, 1)
+
+
+def _for_members(module: nn.Module, members: int) -> nn.Module:
+    if isinstance(module, nn.PReLU):
+        return MemberPReLU(members, float(module.weight.detach()[0]))
+    return module
+
+
+def _is_coupled(module: nn.Module) -> bool:
+    return not isinstance(module, nn.PReLU) and any(True for _ in module.parameters())
