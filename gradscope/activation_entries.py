@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gradscope.activations import NONE, ORDERED, TABLE, ActivationSpec, Block, LayerActivation, check_shares
+from gradscope.activations import NONE, ORDERED, TABLE, ActivationSpec, Block, LayerActivation, Value, check_shares
 from gradscope.recipe_faults import Fault, Faults, Keys, did_you_mean, expected, one_of
 from gradscope.user_code import is_reference
 
@@ -84,21 +84,24 @@ def _spec(name: object, parameters: Mapping[str, object], keys: Keys, faults: li
         faults.append(Fault(keys, expected(FORMS, name, _hint(name)), of_key=bool(keys) and keys[-1] == name))
         return ActivationSpec(NONE)
     known = TABLE[name].parameters if name in TABLE else {}
+    fitting: dict[str, Value] = {}
     for key, value in parameters.items():
         if key not in known:
             what = f"one of {name}'s parameters ({', '.join(known)})" if known else f"no parameters for {name}"
             faults.append(Fault((*keys, key), expected(what, key, did_you_mean(key, known)), of_key=True))
         elif not known[key].fits(value):
             faults.append(Fault((*keys, key), expected(known[key].what, value, did_you_mean(value, known[key].choices))))
+        else:
+            fitting[key] = value if isinstance(value, str) else float(value)  # type: ignore[arg-type]  # fits() saw a number
     missing = [key for key, parameter in known.items() if parameter.default is None and key not in parameters]
     if missing:
         faults.append(Fault(keys, f"expected {{{name}: {{threshold: 0.1, value: 0}}}}, got no {' and no '.join(missing)}"))
     if not faults and name in ORDERED:
         low, high = ORDERED[name]
-        values = {key: parameter.default for key, parameter in known.items()} | dict(parameters)
+        values = {key: parameter.default for key, parameter in known.items()} | fitting
         if not values[low] < values[high]:  # type: ignore[operator]  # both are numbers by the checks above
-            faults.append(Fault(keys, f"expected {low} below {high}, got {values[low]} and {values[high]}"))
-    return ActivationSpec(name, dict(parameters))  # type: ignore[arg-type]  # likewise
+            faults.append(Fault(keys, f"expected {low} below {high}, got {values[low]:g} and {values[high]:g}"))
+    return ActivationSpec(name, fitting)
 
 
 def _hint(name: object) -> str:

@@ -101,9 +101,7 @@ class Recipe(Part):
         """The npz file, found from the recipe's folder; None for other data."""
         if not isinstance(self.data, NpzData):
             return None
-        path = Path(self.data.path).expanduser()
-        from_option = self._positions.option(("data",)) is not None
-        return path if from_option or self._positions.folder is None else self._positions.folder / path
+        return (self._positions.folder or Path()) / Path(self.data.path).expanduser()
 
     @property
     def needs_code(self) -> tuple[tuple[str, str], ...]:
@@ -168,12 +166,13 @@ def replace(
 ) -> Recipe:
     """Return the recipe with what the command line's options change; None leaves it as it is.
 
+    `data` may be the path of an npz file, which starts at the working directory, not at the recipe's folder.
     A wrong value raises a RecipeError whose line names the option.
     """
     raw: dict[str, Any] = {name: getattr(recipe, name) for name in recipe.model_fields_set}
     options: dict[Keys, str] = dict(recipe._positions.options)
-    npz = isinstance(data, str) and data.endswith(".npz")
-    changes = {"data": {"source": "npz", "path": data} if npz else data, "seeds": seeds, "device": device, "fixes": fixes}
+    npz = {"source": "npz", "path": str(Path(data).expanduser().absolute())} if data and data.endswith(".npz") else None
+    changes = {"data": npz or data, "seeds": seeds, "device": device, "fixes": fixes}
     for name, value in changes.items():
         if value is not None:
             raw[name] = value

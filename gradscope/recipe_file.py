@@ -24,7 +24,7 @@ def load_recipe(path: Path) -> Recipe:
 
     A file that cannot be read or is no recipe raises a RecipeError with one line for each fault.
     """
-    return parse_recipe(_read(path), file=str(path), folder=path.parent)
+    return parse_recipe(_read(path), file=str(path), folder=path.parent.absolute())
 
 
 def parse_recipe(text: str, file: str = "recipe", folder: Path | None = None) -> Recipe:
@@ -64,8 +64,7 @@ def dump_recipe(recipe: Recipe, header: str = "") -> str:
 def _data_of(recipe: Recipe) -> dict[str, Any]:
     data: dict[str, Any] = {"name": recipe.name, "data": recipe.data}
     if isinstance(recipe.data, NpzData):
-        path = recipe.data_path if recipe.where("data") != "data" else None
-        data["data"] = recipe.data.model_dump(exclude_none=True) | ({"path": str(path.absolute())} if path else {})
+        data["data"] = recipe.data.model_dump(exclude_none=True) | {"path": str(recipe.data_path)}
     if recipe.normalize is not None:
         data["normalize"] = list(recipe.normalize)
     if recipe.stack:

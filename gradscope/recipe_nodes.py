@@ -38,7 +38,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.count = self.level = 0
 
-    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+    def compose_node(self, parent: Node | None, index: object) -> Node | None:
         self.count += 1
         self.level += 1
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
@@ -46,7 +46,7 @@ class _Loader(yaml.SafeLoader):
             raise TooMuch(problem=f"expected at most {MOST_NODES} values, got more", problem_mark=mark)
         if self.level > DEEPEST:
             raise TooMuch(problem=f"expected at most {DEEPEST} levels of nesting, got more", problem_mark=mark)
-        node = super().compose_node(parent, index)
+        node = super().compose_node(parent, index)  # type: ignore[arg-type]  # PyYAML passes numbers, nodes and None
         self.level -= 1
         return node
 

@@ -1,0 +1,103 @@
+"""`gradscope report`: show a saved run again, without torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gradscope.errors import TraceError
+from gradscope.renderers import FORMATS, load_renderer
+
+if TYPE_CHECKING:
+    from gradscope.report import Report
+
+DEPTHS = ("*", "*/*")  # where runs lie below a folder of runs: runs/<recipe>/<run>
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True, help="How to print it.")
+def report(run: Path, form: str) -> int:
+    """Show the diagnosis of RUN again.
+
+    RUN is a run's folder, its report.json, or a folder above runs: then the newest of them is shown.
+    """
+    found = _run_of(run)
+    if found not in (run, run.parent):
+        click.echo(f"gradscope: showing the newest run, {found}", err=True)
+    show(_report_of(found), form, found)
+    return 0
+
+
+def show(report: Report, form: str, run_folder: Path | None) -> None:
+    """Print a report on stdout in one of `FORMATS`; a reader that goes away (`| head`) ends it quietly."""
+    try:
+        sys.stdout.write(_text_of(report, form, run_folder))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's last flush fails loudly
+
+
+def _text_of(report: Report, form: str, run_folder: Path | None) -> str:
+    """Return the report as it suits stdout: its width, its colours, its encoding."""
+    if form == "json" and not (sys.stdout.encoding or "utf-8").lower().startswith("utf"):
+        from gradscope.renderers.json import JsonRenderer
+
+        return JsonRenderer(ascii_only=True).render(report)
+    if form != "text":
+        return load_renderer(form)().render(report)
+    from gradscope.renderers.console import print_report, stdout_console, trimmed
+
+    console = stdout_console()
+    with console.capture() as captured:
+        print_report(report, console=console, run_folder=run_folder)
+    return trimmed(captured.get())
+
+
+def _run_of(path: Path) -> Path:
+    """Return the run folder that `path` means: itself, the parent of a report.json, or the newest run below.
+
+    Raises:
+        TraceError: there is no run there.
+    """
+    if not path.exists():
+        raise TraceError(f"{path}: expected a run's folder, found nothing there; `gradscope diagnose RECIPE` makes one")
+    if path.is_file():
+        return path.parent if path.name == "report.json" else path
+    if _is_run(path):
+        return path
+    below = [folder for depth in DEPTHS for folder in path.glob(depth) if _is_run(folder)]
+    if not below:
+        raise TraceError(f"{path}: expected a run or runs below, found no report.json; `gradscope diagnose RECIPE` makes one")
+    return max(below, key=lambda folder: (_written(folder), folder.name))
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "report.json").is_file() or _traces(folder) > 0
+
+
+def _traces(folder: Path) -> int:
+    return sum(1 for _ in (folder / "trace").glob("*.npz"))
+
+
+def _written(folder: Path) -> float:
+    """Return when the run was last written to: its report, else its trace."""
+    file = folder / "report.json"
+    return (file if file.exists() else folder / "trace").stat().st_mtime
+
+
+def _report_of(run: Path) -> Report:
+    """Return the report of a run folder, or of a report's file.
+
+    Raises:
+        TraceError: there is none: the run was killed before its end, or the file is damaged.
+    """
+    from gradscope.report import load_report
+
+    if run.is_dir() and not (run / "report.json").exists():
+        raise TraceError(f"{run}: expected report.json, found {_traces(run)} traces: the run was killed; diagnose it again")
+    return load_report(run)

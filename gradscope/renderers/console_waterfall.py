@@ -1,0 +1,108 @@
+"""The gradient waterfall for the console: one line for each stage, from the loss to the input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gradscope.renderers.console_page import Page
+from gradscope.renderers.picture import Glyphs, bar, caption, finite, lost_at, scale, telling
+from gradscope.renderers.wording import counted, number
+from gradscope.report import Stage, Waterfall
+
+SIDE_BY_SIDE = 100  # from this width on, two steps stand beside each other
+LONGEST_BAR = 32
+LONGEST_NAME = 28
+FIXED = 24  # characters of a line that are neither the name nor the bar
+SHORTEST_BAR = 10
+NOTHING = "no gradient arrives"
+
+
+def chosen(waterfalls: Sequence[Waterfall]) -> list[Waterfall]:
+    """Return the first and the last recorded step that have the same stages."""
+    if not waterfalls:
+        return []
+    ordered = sorted(waterfalls, key=lambda waterfall: waterfall.step)
+    first, last = ordered[0], ordered[-1]
+    same = [stage.name for stage in first.stages] == [stage.name for stage in last.stages]
+    return [first, last] if same and first.step < last.step else [last]
+
+
+def waterfall_picture(waterfalls: Sequence[Waterfall], page: Page) -> RenderableType:
+    """Return the pictures of `waterfalls`, side by side where the page is wide enough, all on the scale of `bars_text`."""
+    width = page.width
+    beside = width >= SIDE_BY_SIDE and len(waterfalls) > 1
+    each = (width - 4) // 2 if beside else width
+    shown = telling(waterfalls)
+    decades = scale(waterfalls)
+    pictures = [_picture(waterfall, shown, decades, each, page) for waterfall in waterfalls]
+    if not beside:
+        return Group(*[line for picture in pictures for line in (Text(), picture)][1:])
+    grid = Table.grid(padding=(0, 4, 0, 0))
+    for _ in pictures:
+        grid.add_column(width=each)
+    grid.add_row(*pictures)
+    return grid
+
+
+def bars_text(waterfalls: Sequence[Waterfall]) -> str:
+    """Return between which values the bars run."""
+    low, high = scale(waterfalls)
+    return f"bars on a log scale from {10.0**low:g} to {10.0**high:g}"
+
+
+def _picture(waterfall: Waterfall, shown: list[int], decades: tuple[int, int], width: int, page: Page) -> Group:
+    glyphs = page.glyphs
+    names = [page.clean(stage.name) for stage in waterfall.stages]
+    longest = max((cell_len(names[i]) for i in shown), default=0)
+    name_width = min(longest, LONGEST_NAME, max(12, width - FIXED - SHORTEST_BAR))
+    length = max(1, min(LONGEST_BAR, width - FIXED - name_width))
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=6, no_wrap=True)
+    grid.add_column(width=name_width, no_wrap=True)
+    grid.add_column(width=7, no_wrap=True, justify="right")
+    grid.add_column(no_wrap=True, overflow="ellipsis" if glyphs.dots == "…" else "crop")
+    grid.add_row("", "", Text("passes", "dim"), Text("left", "dim"))
+    grid.add_row("loss", "", "", f"{bar(1.0, decades, length, glyphs.gate)} 1")
+    lost = lost_at(waterfall)
+    before = -1
+    for i in shown:
+        if i > before + 1:
+            grid.add_row("", "", *_folded(waterfall.stages[before + 1 : i], glyphs))
+        stage = waterfall.stages[i]
+        style = "bold red" if i == lost else "cyan" if stage.kind == "weight" else ""
+        name = Text(_shortened(names[i], name_width, glyphs.dots))
+        passes = number(finite(stage.transmission)) if finite(stage.transmission) is not None else "-"
+        grid.add_row(stage.kind, name, passes, Text(_left(stage, decades, length, glyphs, lost=i == lost), style))
+        before = i
+    title = Text.assemble((f"step {waterfall.step}", "bold"), ": ", page.clean(caption(waterfall)))
+    return Group(title, grid)
+
+
+def _left(stage: Stage, decades: tuple[int, int], length: int, glyphs: Glyphs, *, lost: bool) -> str:
+    left = finite(stage.remaining)
+    if left is None:
+        return NOTHING
+    drawn = bar(left, decades, length, glyphs.gate if stage.kind == "gate" else glyphs.weight)
+    return " ".join(part for part in (drawn, number(left), f"{glyphs.lost} lost here" if lost else "") if part)
+
+
+def _folded(stages: Sequence[Stage], glyphs: Glyphs) -> tuple[str, str]:
+    passes = [finite(stage.transmission) for stage in stages]
+    known = [value for value in passes if value is not None]
+    product = number(math.prod(known)) if len(known) == len(passes) else "-"
+    return product, f"{glyphs.dots} {counted(len(stages), 'stage')} not shown"
+
+
+def _shortened(name: str, width: int, dots: str) -> str:
+    """Return the name with its middle left out where it is too long: both ends tell sites apart."""
+    if cell_len(name) <= width:
+        return name
+    head = (width - len(dots)) // 2
+    tail = width - len(dots) - head
+    return f"{name[:head]}{dots}{name[len(name) - tail :]}"

@@ -1,0 +1,124 @@
+"""The diagnosis as Markdown, for TensorBoard's text panel: tables and headings, no HTML, no column alignment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import final
+
+from gradscope.renderers.base import Renderer
+from gradscope.renderers.picture import caption, finite
+from gradscope.renderers.verdict import headline, remedy
+from gradscope.renderers.wording import (
+    control_text,
+    coverage_text,
+    decimals,
+    evidence,
+    fixed,
+    interval,
+    listed,
+    number,
+    origins,
+    place,
+    places,
+    setting_text,
+    victims,
+)
+from gradscope.report import Report, Waterfall
+
+HOLDS = {True: "holds", False: "does not hold", None: "cannot be told"}
+SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+MOST_STAGES = 60  # rows of the waterfall's table
+
+
+@final
+class MarkdownRenderer(Renderer):
+    """Writes the same diagnosis as the console, as a Markdown text."""
+
+    def render(self, report: Report) -> str:
+        """Return the report as Markdown."""
+        blocks = [f"# {report.verdict.upper()}: {plain(headline(report))}", *_body(report)]
+        return "\n\n".join(blocks) + "\n"
+
+
+def plain(text: str) -> str:
+    r"""Return text on one line in which nothing is read as Markdown or HTML.
+
+    >>> plain("[x] a_b|c")
+    '\\[x\\] a\\_b\\|c'
+    """
+    visible = "".join(c if c.isprintable() else " " for c in text)
+    return SPECIAL.sub(r"\\\1", visible)
+
+
+def _body(report: Report) -> Iterator[str]:
+    found = remedy(report)
+    if found:
+        yield f"**Fix:** {plain(found)}"
+    if report.findings:
+        yield "## Findings"
+        yield from _findings(report)
+    if report.hypotheses:
+        yield "## Published explanations"
+        rows = [[HOLDS[h.holds], h.name, h.text, evidence(h.evidence)] for h in report.hypotheses]
+        yield _table(["", "explanation", "what was seen", "numbers"], rows)
+    if report.fixes:
+        yield "## Fixes"
+        yield _fixes(report)
+    if report.waterfalls:
+        yield "## Gradient waterfall"
+        last = max(report.waterfalls, key=lambda waterfall: waterfall.step)
+        yield f"Step {last.step}: {plain(caption(last))}"
+        yield _waterfall(last)
+    yield "## What this rests on"
+    yield "\n".join(f"* {plain(line)}" for line in _basis(report))
+
+
+def _basis(report: Report) -> Iterator[str]:
+    yield f"control: {control_text(report)}"
+    yield f"setting: {setting_text(report)}"
+    yield f"coverage: {coverage_text(report)}"
+    for item in report.undecided:
+        yield f"{'crashed' if item.crashed else 'undecided'}: {item.code} {item.rule}: {item.reason}"
+
+
+def _findings(report: Report) -> Iterator[str]:
+    starts = origins(report)
+    if starts:
+        rows = [
+            [f.code, f.rule, f.site or "", f.severity, listed(f.seeds), str(f.first_step), evidence(f.evidence)] for f in starts
+        ]
+        yield _table(["origin", "rule", "site", "severity", "seeds", "first step", "evidence"], rows)
+        yield "\n".join(f"* {plain(f'{place(f)}: {f.text}. Cause: {f.cause}')}" for f in starts)
+    groups = victims(report)
+    if groups:
+        rows = [[g[0].code, g[0].rule, places(g, 12), g[0].severity] for g in groups]
+        yield _table(["victim", "rule", "where", "severity"], rows)
+
+
+def _fixes(report: Report) -> str:
+    digits = decimals(report)
+    control = report.control
+    rows = [["control", fixed(control.mean, digits) if control else "", "", "", "", ""]]
+    for fix in report.fixes:
+        effect = fixed(fix.effect, digits, sign=True)
+        cost = "" if fix.cost is None else f"{fix.cost:.2f}x"
+        rows.append([fix.fix, fixed(fix.mean, digits), effect, interval(fix, digits), fix.verdict, cost])
+    level = f"{100 * report.fixes[0].confidence:g} % interval"
+    return _table(["arm", control.metric if control else "mean", "effect", level, "verdict", "cost"], rows)
+
+
+def _waterfall(waterfall: Waterfall) -> str:
+    rows = []
+    for stage in waterfall.stages[:MOST_STAGES]:
+        left = finite(stage.remaining)
+        passes = "-" if finite(stage.transmission) is None else number(stage.transmission)
+        rows.append([stage.kind, stage.name, passes, "no gradient arrives" if left is None else number(left)])
+    table = _table(["stage", "name", "passes", "left"], rows)
+    more = len(waterfall.stages) - MOST_STAGES
+    return f"{table}\n\n{more} further stages are in report.json." if more > 0 else table
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [" | ".join(titles), " | ".join("---" for _ in titles), *(" | ".join(map(plain, row)) for row in rows)]
+    return "\n".join(f"| {line} |" for line in lines)

@@ -1,0 +1,120 @@
+"""The run for TensorBoard: one sub-folder per arm and seed, written while training goes on. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gradscope.renderers.markdown import MarkdownRenderer
+from gradscope.renderers.tensorboard_file import EventFile, scalar_summary
+from gradscope.renderers.tensorboard_panels import (
+    Hyperparameter,
+    experiment_summary,
+    layout_summary,
+    session_summaries,
+    text_summary,
+)
+from gradscope.renderers.tensorboard_scalars import Scalar, evaluation_scalars, loss_scalars, metric_tag, record_scalars
+from gradscope.report import Report
+from gradscope.trace import Trace
+
+CONTROL = "control"
+EFFECT = "result/effect"
+
+
+@dataclass
+class _Run:
+    """One arm and seed: its file and how much of its trace is written."""
+
+    arm: str
+    seed: int
+    file: EventFile
+    records: int = 0
+    losses: int = 0
+    evaluations: int = 0
+    metric: str = field(default="accuracy")
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}-{self.seed}"
+
+
+class TensorBoardLog:
+    """Writes `folder`/<arm>-<seed>/ as the traces grow, and the diagnosis into `folder` itself at the end.
+
+    Nothing is open between two calls: what `update` wrote can be read at once, and stays when the process is killed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._runs: dict[tuple[str, int], _Run] = {}
+
+    def update(self, traces: Sequence[Trace]) -> None:
+        """Write what the traces hold beyond the last call; a trace is known again by its arm and seed.
+
+        Where a file cannot be written (`WriteError`), what is missing is tried again at the next call.
+        """
+        for trace in traces:
+            key = (trace.arm, trace.seed)
+            run = self._runs.get(key)
+            if run is None:
+                run = _Run(trace.arm, trace.seed, EventFile(self.folder / f"{trace.arm}-{trace.seed}"))
+                self._runs[key] = run
+            run.metric = trace.task.metric
+            events = [
+                *loss_scalars(trace, run.losses),
+                *record_scalars(trace, run.records),
+                *evaluation_scalars(trace, run.evaluations),
+            ]
+            run.file.append((step, scalar_summary(scalars)) for step, scalars in _merged(events))
+            run.records, run.losses, run.evaluations = len(trace.steps), len(trace.loss), len(trace.evaluation_steps)
+
+    def finish(self, report: Report, hparams: Mapping[str, Hyperparameter] | None = None) -> None:
+        """Write the diagnosis, the HParams table and the layout of charts; `hparams` is what all runs share.
+
+        A run's row has its arm and seed, its last metric on the test samples, and its effect: the difference to the control's
+        run at the same place in the order of seeds. `WriteError` where the folder cannot be written.
+        """
+        shared = dict(hparams or {})
+        metric = report.control.metric if report.control else next((r.metric for r in self._runs.values()), "accuracy")
+        metrics = {metric_tag(metric): metric, EFFECT: "effect"}
+        root = [
+            text_summary("diagnosis", MarkdownRenderer().render(report)),
+            experiment_summary(["arm", "seed", *shared], metrics),
+            layout_summary(metric),
+        ]
+        EventFile(self.folder).append((0, summary) for summary in root)
+        effects = self._effects(report)
+        for run in self._runs.values():
+            rows = session_summaries(run.name, {"arm": run.arm, "seed": run.seed, **shared})
+            effect = effects.get(run.name)
+            if effect is not None and math.isfinite(effect):
+                rows.append(scalar_summary([(EFFECT, effect)]))
+            run.file.append((run.losses, row) for row in rows)
+
+    def close(self) -> None:
+        """Forget the runs; there is nothing open to close."""
+        self._runs.clear()
+
+    def _effects(self, report: Report) -> dict[str, float]:
+        """Return by run the difference of its metric to the control's; arms whose values don't fit their runs are left out."""
+        if report.control is None:
+            return {}
+        control = report.control.values
+        values = {CONTROL: control} | {fix.fix: fix.values for fix in report.fixes}
+        found: dict[str, float] = {}
+        for arm, of_arm in values.items():
+            names = [run.name for run in self._runs.values() if run.arm == arm]
+            if len(names) == len(of_arm) == len(control):
+                found |= {name: after - before for name, after, before in zip(names, of_arm, control, strict=True)}
+        return found
+
+
+def _merged(events: Sequence[tuple[int, list[Scalar]]]) -> list[tuple[int, list[Scalar]]]:
+    """Return one entry per step, in order of steps."""
+    by_step: dict[int, list[Scalar]] = {}
+    for step, scalars in events:
+        by_step.setdefault(step, []).extend(scalars)
+    return sorted((step, scalars) for step, scalars in by_step.items() if scalars)

@@ -1,0 +1,101 @@
+"""Which numbers of a trace TensorBoard shows, and under which tag. numpy only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradscope.trace import FloatArray, Trace
+
+DENSE_STEPS = 100  # losses at the start that are all written: collapse happens there
+MOST_LOSSES = 500  # points per run: more than a chart has columns to tell apart, and each is an event to write
+
+Scalar = tuple[str, float]
+
+
+def record_scalars(trace: Trace, first: int) -> Iterator[tuple[int, list[Scalar]]]:
+    """Yield (step, scalars) for each record from number `first` on; values that are not finite are left out."""
+    columns = [(tag, values.tolist()) for tag, values in _columns(trace, first)]
+    for i, step in enumerate(trace.steps[first:].tolist()):
+        yield step, [(tag, values[i]) for tag, values in columns if math.isfinite(values[i])]
+
+
+def loss_scalars(trace: Trace, first: int) -> Iterator[tuple[int, list[Scalar]]]:
+    """Yield (step, scalars) of the training loss from step `first` on, all at the start and then every few steps."""
+    stride = max(1, math.ceil(trace.task.planned_steps / (MOST_LOSSES - DENSE_STEPS)))
+    for step, loss in enumerate(trace.loss[first:].tolist(), first):
+        if (step < DENSE_STEPS or step % stride == 0) and math.isfinite(loss):
+            yield step, [("loss/train", loss)]
+
+
+def evaluation_scalars(trace: Trace, first: int) -> Iterator[tuple[int, list[Scalar]]]:
+    """Yield (step, scalars) for each evaluation on the test samples from number `first` on."""
+    tags = (metric_tag(trace.task.metric), "loss/test")
+    values = zip(trace.evaluation_metric[first:].tolist(), trace.evaluation_loss[first:].tolist(), strict=True)
+    for step, pair in zip(trace.evaluation_steps[first:].tolist(), values, strict=True):
+        yield step, [(tag, value) for tag, value in zip(tags, pair, strict=True) if math.isfinite(value)]
+
+
+def metric_tag(metric: str) -> str:
+    """Return the tag of the task's metric on the test samples."""
+    return f"{metric}/test"
+
+
+def share_at_input(trace: Trace, first: int = 0) -> FloatArray:
+    """Return the share of the output's gradient norm that is left behind the first site's gate, [record].
+
+    The product of all gates and of the weights between them (a weight that was not recorded counts as 1). It is 0 from the
+    first gate or weight on that lets nothing through, and NaN where a gate is unknown and none is shut.
+    """
+    gates = trace.site_statistics.get("gate_transmission")
+    if gates is None or not trace.sites:
+        return np.full(len(trace.steps[first:]), np.nan)
+    weights = trace.site_statistics.get("weight_transmission", np.ones_like(gates))
+    passes = np.concatenate([gates[first:], np.where(np.isnan(weights), 1.0, weights)[first:]], axis=1, dtype=np.float64)
+    return np.where((passes == 0).any(1), 0.0, passes.prod(1))
+
+
+def _columns(trace: Trace, first: int) -> Iterator[tuple[str, FloatArray]]:
+    """Yield (tag, values per record): the aggregates, then everything by site and by parameter."""
+    yield "gradient/share_at_input", share_at_input(trace, first)
+    yield "gradient/at_output", trace.output_grad_norm[first:]
+    for name, tag in (("gate_transmission", "gradient/smallest_gate"), ("weight_transmission", "gradient/smallest_weight")):
+        if name in trace.site_statistics:
+            yield tag, _over(np.fmin, trace.site_statistics[name][first:])
+    dead = [_dead(values[first:]) for values in trace.unit_statistics.get("closed_frac", ())]
+    saturated: list[FloatArray] = []
+    for name, per_site in trace.unit_statistics.items():
+        means = [_mean(values[first:]) for values in per_site]
+        saturated = means if name == "saturated_frac" else saturated
+        yield from ((f"site/{site.name}/{name}", mean) for site, mean in zip(trace.sites, means, strict=True))
+    for tag, values in (("units/largest_dead_frac", dead), ("units/largest_saturated_frac", saturated)):
+        if values:
+            yield tag, _over(np.fmax, np.stack(values, 1))
+    yield from ((f"site/{site.name}/dead_frac", values) for site, values in zip(trace.sites, dead, strict=False))
+    for name, by_site in trace.site_statistics.items():
+        yield from ((f"site/{site.name}/{name}", by_site[first:, i]) for i, site in enumerate(trace.sites))
+    for name, by_parameter in trace.parameter_statistics.items():
+        if name == "update_to_weight":
+            yield "updates/smallest_to_weight", _over(np.fmin, by_parameter[first:])
+            yield "updates/largest_to_weight", _over(np.fmax, by_parameter[first:])
+        yield from ((f"parameter/{p}/{name}", by_parameter[first:, i]) for i, p in enumerate(trace.parameters))
+
+
+def _mean(values: FloatArray) -> FloatArray:
+    """Return the mean over the last axis of what is not NaN; NaN where nothing is left."""
+    known = ~np.isnan(values)
+    count = known.sum(-1)
+    total = np.where(known, values, 0.0).sum(-1, dtype=np.float64)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _dead(closed: FloatArray) -> FloatArray:
+    """Return the share of units that are closed for every sample of the record."""
+    return _mean(np.where(np.isnan(closed), np.nan, closed == 1))
+
+
+def _over(ufunc: np.ufunc, values: FloatArray) -> FloatArray:
+    """Return the smallest or largest over the last axis, NaN ignored where there is anything else."""
+    return np.asarray(ufunc.reduce(values, axis=-1, initial=np.nan))

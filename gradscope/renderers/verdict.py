@@ -1,0 +1,76 @@
+"""The verdict in two sentences: what is wrong and where, and what to do about it."""
+
+from __future__ import annotations
+
+from gradscope.renderers.wording import counted, decimals, fixed, interval, listed, origins, place, seeds_of, seeds_text
+from gradscope.report import FixOutcome, Report
+
+
+def headline(report: Report) -> str:
+    """Return what was found, in one sentence, without the verdict's own word."""
+    text = {"sick": _sick, "healthy": _healthy, "undecided": _undecided}[report.verdict](report)
+    if not report.interrupted:
+        return text
+    setting = report.setting
+    reached = f" after {setting.steps} of {setting.planned_steps} steps" if setting.planned_steps else ""
+    return f"{text}; interrupted{reached}: this is about what was done until then"
+
+
+def remedy(report: Report) -> str | None:
+    """Return what the trial of fixes proved, in one sentence; None where there is nothing to cure and nothing was tried."""
+    chosen = next((fix for fix in report.fixes if fix.fix == report.recommended), None)
+    if chosen is not None:
+        return _works(report, chosen)
+    if not report.fixes:
+        return "no fix was tried" if report.verdict == "sick" else None
+    digits = decimals(report)
+    tried = [
+        f"{fix.fix} {fix.verdict} ({fixed(fix.effect, digits, sign=True)} {interval(fix, digits)})" for fix in report.fixes
+    ]
+    return f"no fix is proved to work: {listed(tried)}"
+
+
+def _sick(report: Report) -> str:
+    found = [f for f in report.findings if f.role == "origin" and f.severity != "note"]
+    starts = [f for f in origins(report) if f in found] or report.findings
+    if not starts:
+        return "the rules found a failure but name no place"
+    first, others = starts[0], [f for f in starts[1:] if f.severity == starts[0].severity]
+    role = f"({first.role})"
+    text = f"{place(first)} {role}, {seeds_text(first, report)}, from step {first.first_step}"
+    return f"{text}; also {listed([place(f) for f in others], 3)}" if others else text
+
+
+def _healthy(report: Report) -> str:
+    looked = f"at {counted(report.coverage.sites_seen, 'site')} in {counted(seeds_of(report), 'seed')}"
+    parts = [f"no failure found {looked} over {counted(report.setting.steps, 'step')}"]
+    if report.coverage.sites_unseen:
+        parts.append(f"not looked at: {listed(report.coverage.sites_unseen, 3)}")
+    if report.undecided:
+        parts.append(f"not judged: {listed([u.rule for u in report.undecided], 3)}")
+    return "; ".join(parts)
+
+
+def _undecided(report: Report) -> str:
+    looked = f"{counted(report.coverage.sites_seen, 'site')} seen in {counted(seeds_of(report), 'seed')}"
+    reasons = [f"{u.rule}: {u.reason}" for u in report.undecided[:1]]
+    more = len(report.undecided) - len(reasons)
+    return "; ".join(["cannot tell", looked, *reasons, *([f"{more} more below"] if more else [])])
+
+
+def _works(report: Report, fix: FixOutcome) -> str:
+    digits = decimals(report)
+    verb = "cures it" if fix.cleared and not fix.remaining else "helps"
+    parts = [f"{fix.fix} {verb}:"]
+    if report.control is not None:
+        metric = f"{report.control.metric} {fixed(report.control.mean, digits)} -> {fixed(fix.mean, digits)},"
+        parts.append(metric)
+    parts.append(f"{fixed(fix.effect, digits, sign=True)} {interval(fix, digits)}")
+    if fix.interval is not None:
+        parts[-1] += f" ({100 * fix.confidence:g} %)"
+    if report.control is not None and len(report.control.values) == len(fix.values):
+        better = sum(after > before for before, after in zip(report.control.values, fix.values, strict=True))
+        parts[-1] += f", better in {better} of {counted(len(fix.values), 'seed')}"
+    if fix.remaining:
+        parts[-1] += f"; {listed(fix.remaining, 3)} remains"
+    return " ".join(parts)

@@ -1,0 +1,71 @@
+"""What a rule is: the definition of one failure mode over a trace, with its page and its cases."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from gradscope.report import Evidence, Severity
+from gradscope.trace import Trace
+
+Flow = Literal["forward", "backward", "network"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A failure mode seen in one trace: where, since when, how bad, with which numbers."""
+
+    site: int | None  # position among the trace's sites, None for the network as a whole
+    first_step: int
+    severity: Severity
+    evidence: Evidence
+    cause: str
+    text: str
+
+
+@dataclass(frozen=True)
+class CannotTell:
+    """A rule's answer where a statistic is missing: which one and why."""
+
+    reason: str
+
+
+Judgement = Sequence[Observation] | CannotTell  # an empty sequence is "healthy"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A trace that a rule must judge in a known way; `severity` None means healthy, "undecided" that it must not judge."""
+
+    name: str
+    trace: Callable[[], Trace]
+    severity: Severity | Literal["undecided"] | None
+    site: int | None = None
+    first_step: int | None = field(default=None)
+
+
+class Rule(ABC):
+    """One failure mode. The docstring of a rule is its page for `gradscope explain`."""
+
+    slug: ClassVar[str]
+    code: ClassVar[str]
+    flow: ClassVar[Flow]
+    """Which way the failure spreads: forward from a layer that no longer depends on the input, backward from a place where
+    the gradient is lost, or a symptom of the whole network."""
+
+    @abstractmethod
+    def judge(self, trace: Trace) -> Judgement:
+        """Return what was seen, nothing for healthy, or why it cannot be told."""
+
+    @classmethod
+    @abstractmethod
+    def cases(cls) -> Sequence[Case]:
+        """Return cases that are healthy and cases that are sick."""
+
+    @classmethod
+    def page(cls) -> str:
+        """Return the rule's page."""
+        return f"{cls.code} {cls.slug}\n\n{inspect.cleandoc(cls.__doc__ or '')}\n"

@@ -1,0 +1,76 @@
+"""GS107 non-finite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+
+from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
+from gradscope.rules.examples import example
+from gradscope.trace import Trace
+
+
+@final
+class NonFinite(Rule):
+    """A loss, an activation or a gradient is NaN or infinite.
+
+    What it does:
+        Looks at the training loss of every step and at the activations and gradients of every recorded one, and names the
+        first step, and in the first recorded step of that kind the site nearest to the input whose output is not finite.
+
+    Why it is bad:
+        One NaN spreads to all weights in one step; nothing is learnt from there on.
+
+    When it is wrong:
+        Losses that are infinite by design, masked out afterwards.
+
+    Fixes:
+        A lower learning rate, gradient clipping, kaiming-normal initialisation, scaled inputs, a numerically stable loss.
+
+    Sources:
+        Goodfellow, Bengio and Courville 2016, Deep Learning, section 4.1.
+    """
+
+    slug, code, flow = "non-finite", "GS107", "forward"
+
+    def judge(self, trace: Trace) -> Judgement:
+        """Judge loss, activations and gradients."""
+        if not len(trace.loss):
+            return CannotTell("no loss was recorded")
+        bad_loss = np.flatnonzero(~np.isfinite(trace.loss))
+        bad_activation = ~np.isfinite(trace.site_statistics["act_rms"])
+        bad_gradient = np.isinf(trace.output_grad_norm) | np.isnan(trace.output_grad_norm)
+        bad = bad_activation.any(axis=1) | bad_gradient
+        if not len(bad_loss) and not bad.any():
+            return []
+        record = int(np.argmax(bad)) if bad.any() else None
+        candidates = [int(step) for step in bad_loss[:1]] + ([] if record is None else [int(trace.steps[record])])
+        first = min(candidates)
+        site = int(np.argmax(bad_activation[record])) if record is not None and bad_activation[record].any() else None
+        where = f"; the first to show it is {trace.sites[site].name}" if site is not None else ""
+        before = trace.loss[max(0, first - 1)] if len(trace.loss) else np.nan
+        grew = np.isfinite(before) and before > 10 * abs(float(trace.loss[0]))
+        return [
+            Observation(
+                site=site,
+                first_step=first,
+                severity="error",
+                evidence={"steps_with_finite_loss": int(np.isfinite(trace.loss).sum()), "steps": len(trace.loss)},
+                cause=f"the loss had grown to {before:.2g} before" if grew else "it came without the loss growing before",
+                text=f"the loss, an activation or a gradient is not finite from step {first}{where}",
+            )
+        ]
+
+    @classmethod
+    def cases(cls) -> Sequence[Case]:
+        """A single NaN is enough."""
+        loss = np.where(np.arange(20) < 7, 1.0, np.nan)
+        act = np.where(np.arange(20) < 7, 1.0, np.inf)
+        return [
+            Case("loss turns NaN", lambda: example(loss=loss), "error", None, 7),
+            Case("an activation overflows", lambda: example(loss=loss, site={("act_rms", 1): act}), "error", 1, 7),
+            Case("large but finite", lambda: example(loss=1e30), None),
+            Case("no step", lambda: example(records=0), "undecided"),
+        ]

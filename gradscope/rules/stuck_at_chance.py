@@ -1,0 +1,82 @@
+"""GS203 stuck-at-chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+
+from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
+from gradscope.rules.examples import example
+from gradscope.rules.wording import short
+from gradscope.trace import Task, Trace
+
+# Standard errors of an accuracy at chance on the test set: beyond three, guessing is ruled out at about one in a thousand.
+ERRORS = 3.0
+# R2 has no such error without a model of the data; a hundredth of the variance is next to nothing.
+R2_MARGIN = 0.01
+
+
+@final
+class StuckAtChance(Rule):
+    """After at least one pass over the data the network does not do better than guessing.
+
+    What it does:
+        Compares the best test metric so far with chance: for accuracy what the most frequent class gives, plus three standard
+        errors of the test set's size; for R2 zero plus 0.01.
+
+    Why it is bad:
+        Nothing was learnt. If no other rule names the reason, look at the data and the labels.
+
+    When it is wrong:
+        Tasks with a long plateau before anything is learnt: train longer.
+
+    Fixes:
+        Those of the finding it follows from; a higher learning rate where the loss falls steadily.
+
+    Sources:
+        The normal approximation of the binomial distribution.
+    """
+
+    slug, code, flow = "stuck-at-chance", "GS203", "network"
+
+    def judge(self, trace: Trace) -> Judgement:
+        """Judge the metric after the first epoch."""
+        task = trace.task
+        epoch = trace.evaluation_steps * (trace.samples.max() if len(trace.samples) else 0) >= max(task.train_samples, 1)
+        values = trace.evaluation_metric[epoch]
+        if not len(values) or not np.isfinite(values).any():
+            return CannotTell(f"{task.metric} was not measured after a whole epoch")
+        if not np.isfinite(task.chance) or task.chance >= 1:
+            return CannotTell(f"{task.metric} cannot tell learning from guessing on this test set: it holds one class only")
+        margin = ERRORS * (task.chance * (1 - task.chance) / max(task.test_samples, 1)) ** 0.5 if task.classes else R2_MARGIN
+        best = float(np.nanmax(values))
+        if best > task.chance + margin:
+            return []
+        return [
+            Observation(
+                site=None,
+                first_step=0,
+                severity="error",
+                evidence={"best": short(best), "chance": short(task.chance), "margin": short(margin)},
+                cause="nothing was learnt",
+                text=f"best test {task.metric} {best:.3g}; guessing gives {task.chance:.3g} (plus {margin:.2g} for the test set's size)",
+            )
+        ]
+
+    @classmethod
+    def cases(cls) -> Sequence[Case]:
+        """What counts is the best so far."""
+        one_class = Task("accuracy", 1.0, 100, 10, 64, 20)
+        regression = Task("r2", 0.0, 100, 0, 64, 20)
+        spike = [0.1] * 10 + [0.3]
+        return [
+            Case("at chance", lambda: example(metric=0.11), "error"),
+            Case("learnt", example, None),
+            Case("a little better", lambda: example(metric=spike), None),
+            Case("R2 of zero", lambda: example(metric=-0.1, task=regression), "error"),
+            Case("R2 of a half", lambda: example(metric=0.5, task=regression), None),
+            Case("one class only", lambda: example(metric=1.0, task=one_class), "undecided"),
+            Case("not one epoch", lambda: example(records=1, metric=0.1), "undecided"),
+        ]

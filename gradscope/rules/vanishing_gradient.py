@@ -1,0 +1,103 @@
+"""GS105 vanishing-gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+
+from gradscope.report import Severity
+from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
+from gradscope.rules.examples import example
+from gradscope.rules.flow import movement, remaining
+from gradscope.rules.wording import percent, short
+from gradscope.trace import Trace
+
+# Share of the gradient at the network's output that is left at a site: three orders of magnitude. Networks of a few layers
+# that learn keep 0.01 to 10; absolute norms say nothing, shipped tools put their limits anywhere from 1e-4 to 1e-12.
+LEFT_FRAC = 1e-3
+# What counts is whether the weights still move: below 1 % of their size over the whole training they are frozen.
+MOVEMENT = 0.01
+
+
+@final
+class VanishingGradient(Rule):
+    """The gradient shrinks on its way from the loss until the first layers stand still.
+
+    What it does:
+        Multiplies the transmissions of gates and weights from the loss on (the gradient waterfall) and looks for sites at
+        which less than a thousandth is left in the median record. It is an error if the slowest weight matrix would move by
+        less than 1 % of its size over the training at the observed rate, else a warning.
+
+    Why it is bad:
+        Layers that do not move stay random: the network learns from random features, or not at all.
+
+    When it is wrong:
+        Optimizers that rescale each weight's step (Adam) train through a thousandfold loss: then it is a warning.
+
+    Fixes:
+        batchnorm-all, relu or tanh instead of sigmoid, kaiming-normal or xavier-normal initialisation, fewer layers.
+
+    Sources:
+        Hochreiter 1991; Bengio, Simard and Frasconi 1994; Glorot and Bengio 2010.
+    """
+
+    slug, code, flow = "vanishing-gradient", "GS105", "backward"
+
+    def judge(self, trace: Trace) -> Judgement:
+        """Judge every site by what is left of the gradient there."""
+        left = remaining(trace)
+        known = np.isfinite(left).all(axis=1)
+        if not known.any():
+            return CannotTell("gate_transmission and weight_transmission were not recorded at any step with a gradient")
+        median = np.median(left[known], axis=0)
+        moved = movement(trace)
+        return [self._loss(trace, i, left, median, moved) for i in range(len(trace.sites)) if median[i] < LEFT_FRAC]
+
+    @staticmethod
+    def _loss(
+        trace: Trace,
+        i: int,
+        left: np.ndarray[tuple[int, ...], np.dtype[np.floating]],
+        median: np.ndarray[tuple[int, ...], np.dtype[np.floating]],
+        moved: float | None,
+    ) -> Observation:
+        frozen = moved is None or moved < MOVEMENT
+        severity: Severity = "error" if frozen else "warning"
+        gates = np.nanmedian(trace.site_statistics["gate_transmission"][:, i:], axis=0)
+        above = np.flatnonzero(~(left[:, i] < LEFT_FRAC) & np.isfinite(left[:, i]))
+        first = int(trace.steps[min(above[-1] + 1, len(trace.steps) - 1)]) if len(above) else int(trace.steps[0])
+        name = trace.sites[i].name
+        still = "" if moved is None else f"; the slowest weights would move by {percent(moved)} of their size in the training"
+        smallest = float(np.nanmin(gates)) if np.isfinite(gates).any() else 0.0
+        cause = f"each gate on the way lets {percent(smallest)} or more through, and the weights between them shrink it further"
+        if median[i] == 0:
+            cause = "no gradient at all passes a gate between here and the loss"
+        return Observation(
+            site=i,
+            first_step=first,
+            severity=severity,
+            evidence={
+                "remaining_frac": short(float(median[i])),
+                "smallest_gate_transmission": short(smallest),
+                "weight_movement": None if moved is None else short(moved),
+            },
+            cause=cause,
+            text=f"{median[i]:.1e} of the gradient at the output is left at {name}{still}",
+        )
+
+    @classmethod
+    def cases(cls) -> Sequence[Case]:
+        """Small gradients are healthy where the weights move."""
+        kinds = ("saturates",) * 8
+        deep = {("gate_transmission", i): 0.24 for i in range(8)}
+        still = {("update_to_weight", 0): 1e-7}
+        cut: dict[tuple[str, int], float] = {("gate_transmission", 2): 0.0, ("weight_transmission", 1): float("nan")}
+        return [
+            Case("eight sigmoids", lambda: example(kinds, site=deep, parameter=still), "error", 4, 0),
+            Case("eight sigmoids that move", lambda: example(kinds, site=deep), "warning", 4, 0),
+            Case("three layers", example, None),
+            Case("shut gate behind", lambda: example(site=cut, parameter=still), "error", 2, 0),
+            Case("nothing recorded", lambda: example(records=0), "undecided"),
+        ]

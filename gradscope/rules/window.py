@@ -1,0 +1,54 @@
+"""Dead is a property over a window of samples: which units have been shut for all of them, and since when.
+
+Ordinary relu layers are 50 to 90 % zeros and healthy; a unit is dead only when it was shut for every sample of a window.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradscope.trace import Trace
+
+# Rule of three (Hanley and Lippman-Hand 1983): an event that 300 samples did not show has, with 95 % confidence, a share of at
+# most 3 / 300. So a unit shut for 300 samples is open for at most one sample in a hundred.
+WINDOW_SAMPLES = 300
+OPEN_FRAC = 0.01
+
+
+def too_short(trace: Trace) -> str | None:
+    """Return why the trace is too short to call a unit dead; None where it is long enough."""
+    seen = int(trace.samples.sum())
+    if seen >= WINDOW_SAMPLES:
+        return None
+    return f"closed_frac was seen for {seen} samples, {WINDOW_SAMPLES} are needed to call a unit dead; train longer"
+
+
+def window_start(trace: Trace) -> int:
+    """Return the first record of the last window that holds enough samples."""
+    from_end = np.cumsum(trace.samples[::-1])
+    records = int(np.searchsorted(from_end, WINDOW_SAMPLES)) + 1
+    return max(0, len(trace.samples) - records)
+
+
+def shut_since(trace: Trace, site: int) -> NDArray[np.int64]:
+    """Return for each unit of a shutting site the step since which it has been shut for every sample, -1 if it is not dead.
+
+    A unit that is dead was shut for every sample of the last window; its first step is that of the unbroken run up to the end.
+    """
+    closed = trace.unit_statistics["closed_frac"][site] == 1  # [record, unit]
+    below = trace.unit_statistics["nonpositive_frac"][site] == 1
+    shut = closed & below & trace.sites[site].shuts
+    broken = np.where(shut, -1, np.arange(len(shut))[:, None]).max(axis=0, initial=-1)  # last record that was not shut
+    dead = broken < window_start(trace)
+    first = trace.steps[np.minimum(broken + 1, len(trace.steps) - 1)]
+    return np.where(dead, first, -1).astype(np.int64)
+
+
+def median_common_mode_at_start(trace: Trace, site: int) -> float | None:
+    """Return the median common mode over the shutting units at step 0, None where step 0 was not recorded."""
+    units = trace.sites[site].shuts
+    if not len(trace.steps) or trace.steps[0] != 0 or not units.any():
+        return None
+    value = float(np.median(trace.unit_statistics["common_mode"][site][0][units]))
+    return None if np.isnan(value) else value

@@ -1,0 +1,131 @@
+"""`gradscope report`: through click, and as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import reports
+from click.testing import CliRunner
+
+from gradscope.cli.report import report as command
+from gradscope.errors import TraceError
+from gradscope.report import save_report
+
+MAIN = "from gradscope.cli import main; main()"
+
+
+def run_folder(parent: Path, name: str = "20261121-ab12", recipe: str = "sigmoid-relu", age_s: float = 0) -> Path:
+    folder = parent / recipe / name
+    folder.mkdir(parents=True)
+    file = save_report(reports.sick(recipe=recipe), folder)
+    then = time.time() - age_s
+    os.utime(file, (then, then))
+    return folder
+
+
+def gradscope(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+    names = ("NO_COLOR", "FORCE_COLOR", "PYTHONIOENCODING", "COLUMNS")
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    command_line = [sys.executable, "-c", MAIN, *map(str, arguments)]
+    return subprocess.run(command_line, capture_output=True, check=False, env=clean | dict(environment or {}))
+
+
+def test_a_run_folder_and_its_file_show_the_same(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    by_folder = CliRunner().invoke(command, [str(folder)], standalone_mode=False)
+    by_file = CliRunner().invoke(command, [str(folder / "report.json")], standalone_mode=False)
+    assert by_folder.return_value == by_file.return_value == 0
+    assert by_folder.stdout == by_file.stdout
+    assert by_folder.stdout.startswith("SICK  output-collapse at 3.relu")
+    assert f"gradscope report {folder}" in by_folder.stdout
+    assert by_folder.stderr == ""
+
+
+def test_json_is_the_file(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    result = CliRunner().invoke(command, [str(folder), "--format", "json"], standalone_mode=False)
+    assert result.stdout == (folder / "report.json").read_text(encoding="utf-8")
+
+
+def test_the_newest_run_below_is_shown_and_named(tmp_path: Path) -> None:
+    run_folder(tmp_path, "c-old", age_s=3600)
+    newest = run_folder(tmp_path, "a-new", recipe="other")
+    run_folder(tmp_path, "b-older", age_s=60)
+    result = CliRunner().invoke(command, [str(tmp_path), "--format", "json"], standalone_mode=False)
+    assert json.loads(result.stdout)["recipe"] == "other"
+    assert result.stderr == f"gradscope: showing the newest run, {newest}\n"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "found nothing there"),
+        (lambda path: path.mkdir(), "found no report.json"),
+        (lambda path: (path / "trace").mkdir(parents=True), "found no report.json"),
+        (lambda path: [(path / "trace").mkdir(parents=True), (path / "trace" / "control-1.npz").touch()], "the run was killed"),
+        (lambda path: path.write_text("recipe: 1"), "expected a report in JSON"),
+        (lambda path: path.write_bytes(b"\xff\xfe\x00"), "expected a report in JSON"),
+        (lambda path: path.write_text("[]"), "expected a gradscope report"),
+        (lambda path: path.write_text('{"schema": 99}'), "update gradscope"),
+        (lambda path: path.write_text('{"schema": 1}'), "damaged"),
+    ],
+)
+def test_bad_runs_are_one_line(make: object, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    make(path)  # type: ignore[operator]
+    with pytest.raises(TraceError, match=message) as caught:
+        CliRunner().invoke(command, [str(path)], standalone_mode=False, catch_exceptions=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_as_a_process_errors_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    done = gradscope("report", tmp_path / "none")
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_as_a_process_without_torch_colour_or_terminal_in_half_a_second(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    code = (
+        "import sys\nfrom gradscope.cli import main\ntry: main()\n"
+        "finally: assert not {'torch', 'numpy', 'tensorboard'} & set(sys.modules), 'imported'"
+    )
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code, "report", str(folder)], capture_output=True, check=False)
+        times.append(time.perf_counter() - start)
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\x1b" not in done.stdout
+    assert min(times) < 0.5
+
+
+@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}, {"PYTHONIOENCODING": "latin-1"}])
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_every_encoding_of_stdout(environment: dict[str, str], form: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    save_report(reports.odd_names(), folder)
+    done = gradscope("report", folder, "--format", form, environment=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    if form == "json":
+        assert json.loads(done.stdout) == json.loads((folder / "report.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_reader_that_goes_away_is_no_error(form: str, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    command_line = [sys.executable, "-c", MAIN, "report", str(folder), "--format", form]
+    done = subprocess.run(command_line, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -1,0 +1,217 @@
+"""The console's report: golden texts (renew with GRADSCOPE_GOLDEN=renew) and what must hold whatever they say."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import reports
+from rich.cells import cell_len
+from rich.console import Console
+
+from gradscope.renderers import load_renderer
+from gradscope.renderers.console import ConsoleRenderer, print_report, stdout_console
+from gradscope.renderers.console_waterfall import chosen
+from gradscope.renderers.picture import ASCII, caption, lost_at, telling, whisker
+from gradscope.renderers.wording import place
+from gradscope.report import Expectation, Report
+
+GOLDEN = Path(__file__).parent / "golden"
+RUN = Path("runs/sigmoid-relu/20261121T101010Z-ab12")
+EXAMPLES = ("sick", "healthy", "undecided", "interrupted", "many_sites", "odd_names", "with_nan")
+ESCAPE = "\x1b"
+
+
+def squeezed(text: str) -> str:
+    """Text without blanks: wrapping does not count."""
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_golden_text(name: str, width: int) -> None:
+    text = ConsoleRenderer(width, run_folder=RUN).render(getattr(reports, name)())
+    golden = GOLDEN / f"{name}-{width}.txt"
+    if os.environ.get("GRADSCOPE_GOLDEN") == "renew":
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 120, 200])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_nothing_is_wider_than_the_terminal_but_the_commands(name: str, width: int) -> None:
+    text = ConsoleRenderer(width, run_folder=RUN).render(getattr(reports, name)())
+    report, _, commands = text.partition("GO ON WITH\n")
+    assert all(cell_len(line) <= width for line in report.split("\n"))
+    assert all(line == line.rstrip() for line in text.split("\n"))
+    assert f"  gradscope report {RUN}\n" in commands
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", ["sick", "healthy", "interrupted", "with_nan"])
+def test_every_finding_and_every_fix_appears(name: str, width: int) -> None:
+    report: Report = getattr(reports, name)()
+    text = ConsoleRenderer(width).render(report)
+    flat = squeezed(text)
+    assert text.startswith(report.verdict.upper())
+    for finding in report.findings:
+        assert f"{finding.code} {place(finding)}" in text or (
+            finding.role == "victim" and finding.site is not None and finding.site in text
+        )
+        assert finding.role == "victim" or squeezed(finding.text) in flat
+    for fix in report.fixes:
+        assert f"  {fix.fix} " in text
+        assert fix.verdict in text
+        if fix.interval:
+            assert f"[{fix.interval[0]:.2f}, {fix.interval[1]:.2f}]" in text
+    for hypothesis in report.hypotheses:
+        assert f"{'HOLDS' if hypothesis.holds else 'DOES NOT HOLD'}  {hypothesis.name}" in text
+    assert "  control" in text
+
+
+def test_the_verdict_comes_first_and_names_the_worst_origin_and_the_fix() -> None:
+    lines = ConsoleRenderer(120).render(reports.sick()).split("\n")
+    assert lines[0] == "SICK  output-collapse at 3.relu (origin), in 5 of 5 seeds, from step 0"
+    assert lines[1] == (
+        "FIX   batchnorm-last cures it: accuracy 0.31 -> 0.98, +0.67 [0.32, 0.79] (95 %), better in 5 of 5 seeds"
+    )
+
+
+def test_origins_stand_before_their_victims_which_share_a_line_by_rule() -> None:
+    text = ConsoleRenderer(120).render(reports.sick())
+    origin, victim = text.index("ORIGIN"), text.index("What follows from it")
+    assert origin < victim < text.index("GS105 vanishing-gradient at 1.relu, 2.sigmoid")
+
+
+def test_healthy_says_what_was_not_looked_at() -> None:
+    healthy = reports.healthy(coverage=reports.Coverage(sites_seen=2, sites_unseen=["head"]))
+    assert "not looked at: head" in ConsoleRenderer(120).render(healthy).split("\n")[0]
+
+
+def test_a_recommended_fix_that_leaves_a_finding_helps_but_does_not_cure() -> None:
+    text = ConsoleRenderer(120).render(reports.sick(recommended="batchnorm-all"))
+    assert "batchnorm-all helps: accuracy 0.31 -> 0.97" in text
+    assert "common-mode remains" in text
+
+
+def test_expectation_is_stated() -> None:
+    met = reports.sick(expectation=Expectation(expected=["output-collapse"], met=True))
+    unmet = reports.sick(expectation=Expectation(expected=["healthy"], met=False))
+    assert "\nAS EXPECTED  the recipe expects output-collapse" in ConsoleRenderer(120).render(met)
+    assert "\nNOT AS EXPECTED  the recipe expects healthy" in ConsoleRenderer(120).render(unmet)
+
+
+def test_small_effects_get_more_decimals() -> None:
+    control = [0.981, 0.984, 0.982]
+    small = reports.healthy(fixes=[reports.fix("reseed", [0.985, 0.98, 0.984], control, (-0.011, 0.012))])
+    assert "[-0.011, 0.012]" in ConsoleRenderer(120).render(small)
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are() -> None:
+    text = ConsoleRenderer(120).render(reports.odd_names())
+    assert "output-collapse at [bold]x[/bold]" in text
+    assert "a|b`c<b>_d_" in text
+
+
+def test_control_sequences_in_names_do_not_reach_the_terminal() -> None:
+    text = ConsoleRenderer(120).render(reports.odd_names())
+    assert ESCAPE not in text
+    assert "?[31mred" in text
+
+
+def test_a_picture_of_many_sites_fits_a_screen() -> None:
+    text = ConsoleRenderer(80).render(reports.many_sites())
+    picture = text[text.index("step 0:") : text.index("step 500:")].split("\n")
+    assert len(picture) <= 36
+    assert "not shown" in text
+    assert "blocks.199.mlp.act" in text
+    assert "and 187 more" in text
+
+
+def test_a_folded_picture_keeps_the_stage_that_stands_out() -> None:
+    passes = [0.9] * 99
+    passes[41] = 1e-6
+    found = reports.waterfall(0, list(passes), tuple(str(i) for i in range(50)))
+    assert 41 in telling([found])
+    assert {0, 98} <= set(telling([found]))
+    assert lost_at(found) == 41
+
+
+@pytest.mark.parametrize(
+    ("passes", "lost", "words"),
+    [
+        ([0.9, 0.9, 0.0, None, None], 2, "no gradient reaches the input; lost at gate 2.sigmoid"),
+        ([0.9, 0.9, 1e-5, 0.9, 0.9], 2, "lost at gate 2.sigmoid"),
+        ([0.3, 0.3, 0.3, 0.3, 0.3], None, "it fades little by little over 5 stages"),
+        ([0.9, 0.9, 0.9, 0.9, 0.9], None, "0.59 of the gradient is left at the input"),
+        ([None] * 5, None, "no gradient arrives at the first stage"),
+    ],
+)
+def test_where_the_gradient_is_lost(passes: list[float | None], lost: int | None, words: str) -> None:
+    found = reports.waterfall(0, passes)
+    assert lost_at(found) == lost
+    assert words in caption(found)
+
+
+def test_first_and_last_recorded_step_are_shown() -> None:
+    assert [w.step for w in chosen(reports.sick().waterfalls)] == [0, 1120]
+    assert chosen([]) == []
+
+
+def test_a_whisker_stands_where_its_numbers_are() -> None:
+    fix = reports.fix("x", [0.6], [0.1], (0.0, 1.0))
+    assert whisker(fix, (-1.0, 1.0), 21, ASCII) == "          |----o----]"
+    assert whisker(None, (-1.0, 1.0), 21, ASCII).strip() == "|"
+
+
+def test_color_is_never_the_only_carrier() -> None:
+    report = reports.sick()
+    colored = ConsoleRenderer(120, color=True).render(report)
+    assert ESCAPE in colored
+    bare = "\n".join(line.rstrip() for line in re.sub(ESCAPE + r"\[[0-9;]*m", "", colored).split("\n"))
+    assert bare == ConsoleRenderer(120).render(report)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_terminal_without_unicode(name: str, encoding: str) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
+    print_report(getattr(reports, name)(), console=Console(file=stream, width=80), run_folder=RUN)
+    text = raw.getvalue().decode(encoding)
+    assert text.startswith(("SICK", "HEALTHY", "UNDECIDED"))
+    if name == "sick":
+        assert "########" in text
+        assert "<- lost here" in text
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_no_color_and_no_terminal_give_no_escape_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+    def printed(stream: io.StringIO) -> str:
+        monkeypatch.setattr(sys, "stdout", stream)
+        print_report(reports.sick(), console=stdout_console())
+        return stream.getvalue()
+
+    assert ESCAPE in printed(Terminal())
+    assert ESCAPE not in printed(io.StringIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert ESCAPE not in printed(Terminal())
+
+
+def test_formats_name_renderers() -> None:
+    assert load_renderer("text") is ConsoleRenderer
