@@ -1,0 +1,124 @@
+"""`gradscope diagnose RECIPE`: the main job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gradscope.data import Data
+    from gradscope.recipe import Recipe
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--data", metavar="D", help="Other data: digits, mnist, fashion-mnist, cifar10, a file.npz.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (default: GRADSCOPE_DATA, else ./data).")
+@click.option("--download", is_flag=True, help="Download a data set that is absent.")
+@click.option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--seeds", metavar="N", type=int, help="Number of seeds.")
+@click.option("--epochs", metavar="N", type=int, help="Number of epochs.")
+@click.option("--steps", metavar="N", type=click.IntRange(min=1), help="At most so many training steps.")
+@click.option("--fixes", metavar="LIST", help="Fixes to try, comma-separated, or none.")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
+              help="Folder for runs; each makes a folder of its own below.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it.")
+@click.option("--allow-code", is_flag=True, help="Run code of your own that the recipe names.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar; print the verdict's line only.")
+def diagnose(
+    recipe: Path, data: str | None, data_dir: Path | None, download: bool, device: str | None, seeds: int | None,
+    epochs: int | None, steps: int | None, fixes: str | None, out: Path, form: str, allow_code: bool, quiet: bool,
+) -> int:  # fmt: skip
+    """Train RECIPE under the recorder, say where and why its gradient dies, and prove which fix works.
+
+    Exit code 0: done, whatever was found; 2: wrong use or a bad recipe; 3: could not judge; 130: interrupted.
+    """
+    from gradscope.cli import EXIT_CANNOT_JUDGE, EXIT_DONE, EXIT_INTERRUPTED, EXIT_WRONG_USE
+    from gradscope.cli.report import show
+    from gradscope.errors import CodeError, WriteError
+    from gradscope.recipe import replace
+    from gradscope.recipe_file import load_recipe
+
+    chosen = replace(
+        load_recipe(recipe), data=data, seeds=seeds, epochs=epochs, device=device, fixes=_fix_list(fixes)
+    )
+    if chosen.needs_code and not allow_code:
+        named, where = chosen.needs_code[0]
+        raise CodeError(f"{where}: '{named}' runs code of its own; read it, then add --allow-code")
+
+    from gradscope.device import choose_device
+    from gradscope.progress import training_progress
+    from gradscope.run_folder import make_run_folder
+    from gradscope.trial import Conditions, check_fit, planned_steps, run_trial
+
+    place = choose_device(chosen)
+    samples = _load(chosen, data_dir, download=download, allow_code=allow_code)
+    check_fit(chosen, samples)
+    total = planned_steps(chosen, samples, Conditions(place, steps=steps, allow_code=allow_code))
+    folder = make_run_folder(out, chosen.name)
+    failure: WriteError | None = None
+    with _stop_on_interrupt() as stop, training_progress(total, enabled=False if quiet else None) as advance:
+        conditions = Conditions(place, folder, steps, allow_code, lambda n: advance(n), lambda: stop[0])
+        try:
+            report = run_trial(chosen, samples, conditions)
+        except WriteError as error:
+            failure, report = error, error.report  # type: ignore[attr-defined]
+    if quiet and form == "text":
+        from gradscope.renderers.verdict import headline
+
+        click.echo(f"{report.verdict.upper()} {headline(report)}")
+    else:
+        show(report, form, folder)
+    if failure:
+        click.echo(f"gradscope: {failure}", err=True)
+        return EXIT_WRONG_USE
+    if report.interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_CANNOT_JUDGE if report.verdict == "undecided" else EXIT_DONE
+
+
+def _fix_list(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    return [] if text.strip() == "none" else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _load(recipe: Recipe, data_dir: Path | None, *, download: bool, allow_code: bool) -> Data:
+    from gradscope.data import NpzSource, load_data
+
+    source: str | NpzSource
+    if isinstance(recipe.data, str):
+        source = recipe.data
+    else:
+        path = recipe.data_path
+        assert path is not None
+        source = NpzSource(path, recipe.data.train, recipe.data.test, recipe.data.seed)
+    return load_data(
+        source, data_dir=data_dir, download=download, allow_code=allow_code, normalize=recipe.normalize,
+        where=recipe.where("data"),
+    )  # fmt: skip
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[list[bool]]:
+    """Turn the first Ctrl-C (or SIGTERM) into a wish to stop after the current step; a second one stops at once."""
+    import signal
+
+    stop = [False]
+
+    def handle(number: int, frame: object) -> None:
+        if stop[0]:
+            raise KeyboardInterrupt
+        stop[0] = True
+        click.echo("\ngradscope: stopping after this step; press Ctrl-C again to stop at once", err=True)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -1,0 +1,39 @@
+"""The folder that a run is written to."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gradscope.errors import WriteError
+
+
+def make_run_folder(parent: Path, recipe_name: str) -> Path:
+    """Create and return `parent/<recipe>/<UTC time>-<short id>`.
+
+    Raises:
+        WriteError: it cannot be created.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = parent / recipe_name / f"{stamp}-{secrets.token_hex(3)}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot be created: {error.strerror}; name another folder with --out") from error
+    return folder
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file, replacing an older one in one step.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be written: {error.strerror}; free some space or name another folder with --out") from error

@@ -1,0 +1,214 @@
+"""The main job: train control, fixes and baseline on paired seeds, judge, compare, and write it all to a run's folder."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gradscope import __version__, schedule
+from gradscope.arms import ArmPlan, build_network, pack, plan_arms
+from gradscope.cost import measure_costs
+from gradscope.data import Data
+from gradscope.errors import WriteError
+from gradscope.fixes import find_fix
+from gradscope.objective import unfit
+from gradscope.recipe import Recipe
+from gradscope.recipe_file import dump_recipe
+from gradscope.renderers.tensorboard import TensorBoardLog
+from gradscope.report import Report, Timing, save_report
+from gradscope.report_builder import RECIPE, TRACES, Circumstances, build_report
+from gradscope.run_folder import write_text
+from gradscope.trace import Trace
+from gradscope.training import Trained, Watching, task_of, train
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How a trial is run, beside its recipe."""
+
+    device: torch.device
+    folder: Path | None = None  # nothing is written without one
+    steps: int | None = None  # at most so many training steps
+    allow_code: bool = False
+    advance: Callable[[int], None] = lambda steps: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class _Done:
+    traces: dict[tuple[str, int], Trace] = field(default_factory=dict)
+    train_s: float = 0.0
+    recording_s: float = 0.0
+    parameters: int = 0
+    interrupted: bool = False
+
+
+def check_fit(recipe: Recipe, data: Data) -> None:
+    """Check what shows only when recipe and data are together: batch size, loss, output width, batch-norm's needs.
+
+    Raises:
+        RecipeError: they do not fit.
+    """
+    training, samples = recipe.training, len(data.x_train)
+    if training.batch_size > samples:
+        raise recipe.fault(
+            f"expected at most the {samples} training samples of {data.name}, got {training.batch_size}", "training", "batch_size"
+        )
+    if reason := unfit(training.loss, data):
+        raise recipe.fault(reason, "training", "loss")
+    needs_variance = any(name.startswith("batchnorm") for name in recipe.fix_names)
+    needs_variance |= recipe.stack is not None and "batchnorm" in recipe.stack.norms
+    if training.batch_size < 2 and needs_variance:
+        raise recipe.fault("expected at least 2 with batch-norm, got 1; or name other fixes (--fixes none)", "training", "batch_size")
+    recipe.check_output_width(data.outputs)
+
+
+def planned_steps(recipe: Recipe, data: Data, conditions: Conditions) -> int:
+    """Return how many steps `run_trial` will report to `advance`, over all groups of networks."""
+    groups = len(pack(plan_arms(recipe, allow_code=conditions.allow_code)))
+    return groups * task_of(data, recipe.training, conditions.steps).planned_steps
+
+
+def run_trial(recipe: Recipe, data: Data, conditions: Conditions) -> Report:
+    """Train, record, judge and compare; write the run's folder.
+
+    What could not be written (a full disk) does not end the training: it is tried again at the end.
+
+    Args:
+        recipe: what to train; `check_fit` has passed.
+        data: its samples, on any device, of any shape.
+        conditions: device, folder, limits.
+
+    Raises:
+        WriteError: the folder could not be written to the end; `report` on it holds the report all the same.
+        CodeError: code of the user's own failed.
+    """
+    data = (data.flattened() if recipe.stack else data).to(conditions.device)
+    arms = plan_arms(recipe, allow_code=conditions.allow_code)
+    writer = _Writer(conditions.folder)
+    writer.start(recipe, conditions.device)
+    done = _train_all(arms, recipe, data, conditions, writer)
+    costs = {} if done.interrupted else measure_costs(arms, data, conditions.device, allow_code=conditions.allow_code)
+    report = build_report(recipe, list(done.traces.values()), _circumstances(recipe, data, arms, done, costs, conditions))
+    writer.finish(report, recipe, list(done.traces.values()), allow_code=conditions.allow_code)
+    return report
+
+
+def _train_all(arms: Sequence[ArmPlan], recipe: Recipe, data: Data, conditions: Conditions, writer: _Writer) -> _Done:
+    done = _Done()
+    watch = recipe.watch
+    for batch in pack(arms):
+        network = build_network(batch, data, conditions.device, allow_code=conditions.allow_code)
+        training = batch.recipe.training
+        result: Trained = train(
+            network,
+            batch.members,
+            data,
+            training,
+            task_of(data, training, conditions.steps),
+            Watching(
+                schedule=schedule.every(watch.every) if watch.every else schedule.default,
+                schedule_name=f"every {watch.every}" if watch.every else "default",
+                flush=writer.flush,
+                advance=conditions.advance,
+                should_stop=conditions.should_stop,
+            ),
+        )
+        done.traces |= {(trace.arm, trace.seed): trace for trace in result.traces}
+        done.train_s += result.train_s
+        done.recording_s += result.recording_s
+        done.parameters = done.parameters or sum(p.numel() for p in network.parameters()) // len(batch.members)
+        done.interrupted = result.interrupted
+        if done.interrupted:
+            break
+    return done
+
+
+def _circumstances(
+    recipe: Recipe, data: Data, arms: Sequence[ArmPlan], done: _Done, costs: dict[str, float], conditions: Conditions
+) -> Circumstances:
+    return Circumstances(
+        timing=Timing(train_s=round(done.train_s, 3), recording_frac=round(done.recording_s / max(done.train_s, 1e-9), 4)),
+        costs=costs,
+        device=str(conditions.device),
+        data=data.name,
+        parameters=done.parameters,
+        versions=versions(),
+        summaries={arm.name: arm.summary for arm in arms if arm.summary},
+        interrupted=done.interrupted,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that the numbers of a run depend on."""
+    return {"gradscope": __version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+
+
+class _Writer:
+    """Writes a run's folder while the training goes on; a failure is kept for the end."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._log = TensorBoardLog(folder / "tensorboard") if folder else None
+
+    def start(self, recipe: Recipe, device: torch.device) -> None:
+        if self._folder:
+            resolved = recipe.model_copy(update={"seeds": recipe.seed_list, "device": str(device)})
+            header = "gradscope diagnose: every default written out\n" + ", ".join(f"{k} {v}" for k, v in versions().items())
+            write_text(self._folder / RECIPE, dump_recipe(resolved, header))
+
+    def flush(self, traces: Sequence[Trace]) -> None:
+        try:
+            self._write(traces)
+        except WriteError:
+            return  # tried again at the next flush; `finish` raises if the last one fails
+
+    def finish(self, report: Report, recipe: Recipe, traces: Sequence[Trace], *, allow_code: bool) -> None:
+        if self._folder is None or self._log is None:
+            return
+        try:
+            save_report(report, self._folder)
+            self._write(traces)
+            self._log.finish(report, _hyperparameters(recipe))
+            if report.recommended:
+                fixed = fixed_recipe(recipe, report.recommended, allow_code=allow_code)
+                write_text(self._folder / "fixed.yaml", dump_recipe(fixed, f"{recipe.name} with the fix {report.recommended}"))
+        except WriteError as error:
+            error.report = report  # type: ignore[attr-defined]
+            raise
+        finally:
+            self._log.close()
+
+    def _write(self, traces: Sequence[Trace]) -> None:
+        if self._folder is None or self._log is None:
+            return
+        for trace in traces:
+            trace.save(self._folder / TRACES / f"{trace.arm}-{trace.seed}.npz")
+        self._log.update(traces)
+
+
+def fixed_recipe(recipe: Recipe, fix: str, *, allow_code: bool) -> Recipe:
+    """Return the recipe with a fix applied: it expects to be healthy and tries no further fixes."""
+    changed = find_fix(fix, allow_code=allow_code, where=recipe.where("fixes")).apply(recipe)
+    return changed.model_copy(update={"name": f"{recipe.name}-fixed"[:100], "fixes": (), "expect": "healthy"})
+
+
+def _hyperparameters(recipe: Recipe) -> dict[str, str | int | float]:
+    training = recipe.training
+    found: dict[str, str | int | float] = {
+        "optimizer": training.optimizer,
+        "lr": training.lr,
+        "batch_size": training.batch_size,
+        "epochs": training.epochs,
+        "loss": training.loss,
+    }
+    if training.uses_momentum:
+        found["momentum"] = training.momentum
+    if recipe.stack:
+        found["activations"] = ", ".join(layer.label for layer in recipe.stack.layers)
+    return found
