@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -53,7 +54,7 @@ def _from_callable(name: str, found: object, where: str) -> nn.Module:
     except Exception as error:  # whatever the user's class raises
         raise CodeError(f"{prefix}'{name}' cannot be built: {type(error).__name__}: {error}") from error
     if isinstance(found, nn.Module):
-        return found
+        return copy.deepcopy(found)  # each layer of each member has weights of its own
     if not callable(found):
         raise CodeError(f"{prefix}'{name}': expected a function or a torch.nn.Module class, got {type(found).__name__}")
     return Elementwise(found)

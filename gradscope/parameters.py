@@ -74,12 +74,13 @@ def update_norm(
         before: the values before the step, or None to take the step from SGD's momentum buffer.
     """
     if before is not None:
-        return statistics.norm(parameter.values - before)
-    buffer = optimizer.state[parameter.parameter].get("momentum_buffer")
+        return statistics.plain_norm(parameter.values - before)
+    # get(): optimizer.state makes an entry for whatever is asked for, and one too many breaks its state_dict()
+    buffer = optimizer.state.get(parameter.parameter, {}).get("momentum_buffer")
     rate = next((group["lr"] for group in optimizer.param_groups if _holds(group["params"], parameter.parameter)), 0.0)
     if buffer is None:
         return parameter.values.new_zeros(len(parameter.rows))
-    return statistics.norm(buffer if parameter.is_stacked else buffer.unsqueeze(0)) * rate
+    return statistics.plain_norm(buffer if parameter.is_stacked else buffer.unsqueeze(0)) * rate
 
 
 def _holds(parameters: list[nn.Parameter], wanted: nn.Parameter) -> bool:

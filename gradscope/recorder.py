@@ -25,6 +25,9 @@ from gradscope.sites import WatchedModule, canonical, find_activations, find_uns
 from gradscope.stack import Population
 from gradscope.statistics import Shape
 
+# Of the recorded steps, every third one looks at the parameters too (the first always): they are many and change slowly.
+PARAMETERS_EVERY = 3
+
 
 class Recorder:
     """Records one network, or one population, while its training loop calls the methods in turn.
@@ -77,7 +80,7 @@ class Recorder:
 
     def gradients_ready(self) -> None:
         """Take the parameters' gradients as the optimizer will use them."""
-        if not self._handles:
+        if not self._handles or len(self.records) % PARAMETERS_EVERY:
             return
         with self._timed(), torch.no_grad():
             for parameter in self.parameters:
@@ -104,8 +107,8 @@ class Recorder:
             return
         values, name = parameter.values, parameter.name
         taken = {
-            "weight_norm": statistics.norm(values),
-            "grad_norm": statistics.norm(gradient),
+            "weight_norm": statistics.plain_norm(values),
+            "grad_norm": statistics.plain_norm(gradient),
             "nonpositive_weight_frac": statistics.nonpositive_weight_frac(values),
         }
         for statistic, value in taken.items():

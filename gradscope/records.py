@@ -33,23 +33,29 @@ class Records:
         self.steps: list[int] = []
         self.samples: list[int] = []
         self._layout: Layout = ()
+        self._missing: dict[Key, Tensor] = {}
         self._buffer: Tensor | None = None
         self._filled = 0
         self._segments: list[_Segment] = []
+        self._columns: dict[tuple[Key, int | None], NDArray[np.float32]] = {}  # until the next flush
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def add(self, step: int, samples: int, found: Mapping[Key, Tensor]) -> None:
-        """Append one record; a layout other than the last one's starts a new segment."""
+        """Append one record. Known keys that are missing are filled with NaN; an unknown key or shape starts a new segment."""
         if not found:
             return
         layout = tuple((key, values.shape) for key, values in found.items())
-        if self._buffer is None or layout != self._layout or self._filled == len(self._buffer):
+        if not set(layout) <= set(self._layout):
             self.flush()
             self._start(layout, next(iter(found.values())).device)
         assert self._buffer is not None
-        torch.cat([values.flatten().float() for values in found.values()], out=self._buffer[self._filled])
+        if self._filled == len(self._buffer):
+            self.flush()
+        row = [found.get(key, self._missing.get(key)) for key, _ in self._layout]
+        parts = [part.flatten().float() for part in row if part is not None]
+        torch.cat(parts, out=self._buffer[self._filled])
         self._filled += 1
         self.steps.append(step)
         self.samples.append(samples)
@@ -59,22 +65,25 @@ class Records:
         if self._buffer is not None and self._filled:
             self._segments.append(_Segment(self._layout, self._buffer[: self._filled].cpu().numpy().copy()))
             self._filled = 0
+            self._columns = {}
 
     def column(self, key: Key, width: int | None = None) -> NDArray[np.float32]:
         """Return what was flushed of one key: [record, member], or [record, member, unit] with `width` units.
 
         NaN where a record lacks the key.
         """
-        shape = (self.members,) if width is None else (self.members, width)
-        parts = [np.empty((0, *shape), np.float32)]
-        for segment in self._segments:
-            parts.append(_slice(segment, key, shape))
-        return np.concatenate(parts)
+        found = self._columns.get((key, width))
+        if found is None:
+            shape = (self.members,) if width is None else (self.members, width)
+            parts = [_slice(segment, key, shape) for segment in self._segments]
+            found = self._columns[key, width] = np.concatenate([np.empty((0, *shape), np.float32), *parts])
+        return found
 
     def _start(self, layout: Layout, device: torch.device) -> None:
         values = sum(shape.numel() for _, shape in layout)
         rows = min(MOST_ROWS, max(1, BUFFER_BYTES // (4 * values)))
         self._layout = layout
+        self._missing = {key: torch.full(shape, torch.nan, device=device) for key, shape in layout}
         self._buffer = torch.empty(rows, values, device=device)
 
 

@@ -47,12 +47,16 @@ def find_unseen(network: nn.Module) -> list[str]:
     return [f"{path} ({type(module).__name__})" for path, module in _outermost(network) if isinstance(module, OPAQUE)]
 
 
-def _outermost(network: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+def _outermost(network: nn.Module, path: str = "", seen: set[nn.Module] | None = None) -> Iterator[tuple[str, nn.Module]]:
+    seen = set() if seen is None else seen
+    if network in seen:  # shared between blocks: hooked once, its calls are told apart by number
+        return
+    seen.add(network)
     yield path, network
     if isinstance(network, (UnitActivation, nn.MultiheadAttention)):
         return
     for name, child in network.named_children():
-        yield from _outermost(child, f"{path}.{name}" if path else name)
+        yield from _outermost(child, f"{path}.{name}" if path else name, seen)
 
 
 def _name(path: str, module: nn.Module) -> str:
@@ -65,22 +69,22 @@ def canonical(values: Tensor, members: int) -> Float[Tensor, "member sample unit
     """Return a site's tensor as [member, sample, unit].
 
     A population's tensors stand so already. Elsewhere the unit axis is the channel axis of images and volumes (four axes and
-    more) and the last axis of everything else; all other axes are samples.
+    more) and the last axis of everything else; all other axes are samples. A vector holds one unit's samples.
     """
     if members > 1 or values.dim() == 3 and values.shape[0] == 1:
         return values
     if values.dim() >= 4:
         values = values.movedim(1, -1)
-    return values.reshape(1, -1, values.shape[-1]) if values.dim() else values.reshape(1, 1, 1)
+    return values.reshape(1, -1, values.shape[-1] if values.dim() > 1 else 1)
 
 
 def probe(module: nn.Module, z: Tensor, members: int) -> Shape:
     """Return the shape of a site's non-linearity, unit by unit, found by trying it on a grid of values."""
     grid = probe_grid(z)
     batch_axis = 1 if members > 1 or isinstance(module, UnitActivation) else 0
-    sizes = [1 if axis > 1 and z.dim() >= 4 else size for axis, size in enumerate(z.shape)]
+    sizes = [1 if axis > 1 and z.dim() >= 4 else size for axis, size in enumerate(z.shape)] or [1]
     sizes[batch_axis] = len(grid)
-    view = [1] * z.dim()
+    view = [1] * len(sizes)
     view[batch_axis] = len(grid)
     points = grid.view(view).expand(sizes)
     with torch.no_grad(), torch.random.fork_rng([z.get_device()] if z.is_cuda else []):

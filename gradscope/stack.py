@@ -82,7 +82,7 @@ class Population(nn.Module):
                     named += [(f"{i}.norm.weight", norm.weight, norm.rows), (f"{i}.norm.bias", norm.bias, norm.rows)]
             for group, rows in zip(layer.activation.groups, layer.activation.rows, strict=True):
                 for name, parameter in group.named_parameters():
-                    per_member = parameter if parameter.shape[0] == len(rows) else None
+                    per_member = parameter if parameter.dim() and parameter.shape[0] == len(rows) else None
                     if per_member is not None:
                         named.append((f"{i}.activation.{name.split('.', 1)[1]}", parameter, rows))
         return named

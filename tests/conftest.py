@@ -1,0 +1,59 @@
+"""Around every test: what gradscope hangs on modules is taken off again, and torch's global state is as it was."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+GLOBAL_HOOKS = (
+    "_global_forward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
+    "_global_module_registration_hooks",
+    "_global_parameter_registration_hooks",
+)
+REGISTER = {
+    "register_forward_hook": "_forward_hooks",
+    "register_forward_pre_hook": "_forward_pre_hooks",
+    "register_full_backward_hook": "_backward_hooks",
+    "register_full_backward_pre_hook": "_backward_pre_hooks",
+}
+
+torch.set_num_threads(1)  # small networks on shared cores: more threads only wait for each other
+
+
+def _flags():
+    return {
+        "grad": torch.is_grad_enabled(),
+        "inference": torch.is_inference_mode_enabled(),
+        "anomaly": torch.is_anomaly_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "dtype": torch.get_default_dtype(),
+        "threads": torch.get_num_threads(),
+        "global hooks": [len(getattr(torch_module, name)) for name in GLOBAL_HOOKS],
+    }
+
+
+@pytest.fixture(autouse=True)
+def _no_mark_is_left():
+    """Keeps the dictionary of every module hooked in the test, so that a hook is found on modules long gone, too."""
+    hooked = []
+    with pytest.MonkeyPatch.context() as patch:
+        for method, attribute in REGISTER.items():
+            patch.setattr(nn.Module, method, _noting(getattr(nn.Module, method), attribute, hooked))
+        torch.manual_seed(0)
+        before = _flags()
+        yield
+        after = _flags()
+    left = [hook for hooks in hooked for hook in hooks.values() if (hook.__module__ or "").startswith("gradscope")]
+    assert not left, f"hooks left on modules: {left}"
+    assert after == before
+
+
+def _noting(register, attribute, hooked):
+    def noted(self, *args, **kwargs):
+        hooked.append(getattr(self, attribute))
+        return register(self, *args, **kwargs)
+
+    return noted
