@@ -34,8 +34,7 @@ __all__ = ["Data", "NpzSource", "load_data"]
 class Data:
     """Samples to train on and samples to test on, held whole as tensors on one device.
 
-    `chance` is the metric of a network that has learned nothing but the most frequent class of the training set, measured
-    on the test set; 1.0 if the test set holds one class only, 0.0 for R2.
+    `chance` is what the best constant answer scores on the test set; 1.0 if the test set holds one class only, 0.0 for R2.
     """
 
     name: str

@@ -73,9 +73,8 @@ def _classification(arrays: Arrays) -> Targets:
         notes.append(f"{absent.size} of {classes} classes have no training sample, the first of them is {absent[0]}")
     if (counts > 0).sum() == 1:
         notes.append("the training set holds one class only: there is nothing to learn")
-    chance = float(np.mean(test == counts.argmax()))
-    if (test == test[0]).all():
-        chance = 1.0  # whatever the training set says, answering one class can score all
+    chance = float(np.bincount(test, minlength=classes).max() / len(test))  # the most that one constant answer can score
+    if chance == 1:
         notes.append("the test set holds one class only: accuracy cannot tell learning from guessing")
     return Targets(train, test, classes, classes, "accuracy", chance, tuple(notes))
 

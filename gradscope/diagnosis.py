@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 
 import numpy as np
 
@@ -163,8 +164,8 @@ def _medians(observations: Sequence[Observation]) -> Evidence:
         if all(isinstance(v, bool) for v in values):
             found[key] = 2 * sum(bool(v) for v in values) > len(values)
         elif all(isinstance(v, int | float) for v in values):
-            median = float(np.median([float(v) for v in values if isinstance(v, int | float)]))
-            found[key] = int(median) if median.is_integer() and all(isinstance(v, int) for v in values) else float(f"{median:.4g}")
+            median = median_low([v for v in values if isinstance(v, int | float)])  # a value that was seen, a count stays a count
+            found[key] = median if isinstance(median, int) else float(f"{median:.4g}")
         else:
             found[key] = next((v for v in values if v is not None), None)
     return found

@@ -27,6 +27,11 @@ class Arm:
     diagnosis: Diagnosis
 
     @property
+    def standing(self) -> list[str]:
+        """The rules with an error finding in at least half of the seeds: what a fix has to clear; less may be luck."""
+        return [rule for rule, seeds in self.diagnosis.errors.items() if 2 * len(seeds) >= len(self.values)]
+
+    @property
     def mean(self) -> float:
         """Mean over the seeds."""
         return float(np.mean(self.values)) if self.values else float("nan")
@@ -52,7 +57,7 @@ def outcome(control: Arm, fix: Arm, *, chance: float, summary: str = "", cost: f
     """Return the effect of a fix: mean of the paired differences, interval, error findings cleared, verdict."""
     effect = fix.mean - control.mean
     found = effect_interval(control.values, fix.values, floor=chance)
-    before, after = set(control.diagnosis.errors), set(fix.diagnosis.errors)
+    before, after = set(control.standing), set(fix.diagnosis.errors)
     cleared = sorted(before - after)
     return FixOutcome(
         fix=fix.name,
@@ -65,7 +70,7 @@ def outcome(control: Arm, fix: Arm, *, chance: float, summary: str = "", cost: f
         values=list(fix.values),
         cleared=cleared,
         remaining=sorted(after),
-        verdict=verdict_of(control, fix, found, cleared=bool(cleared), was_sick=bool(before)),
+        verdict=verdict_of(control, fix, found, cleared=bool(cleared), was_sick=bool(control.diagnosis.errors)),
         cost=cost,
     )
 

@@ -31,10 +31,14 @@ def _closed_outputs(traces: Sequence[Trace]) -> Hypothesis:
     sites = [trace.sites[i] for trace, i in zip(traces, output, strict=True) if i is not None]
     holds = sum(count > 0 for count in shut) * 2 >= len(shut)
     text = (
-        f"At {sites[0].name}, {min(shut)} to {max(shut)} of {sites[0].units} output units ({np.mean(shut):.2g} on average over "
+        f"At {sites[0].name}, {_span(shut)} of {sites[0].units} output units ({np.mean(shut):.2g} on average over "
         f"{len(shut)} seeds) have z <= 0 for every sample of the last window."
     )
     return Hypothesis(name=name, holds=holds, evidence={"shut_units": shut, "units": sites[0].units}, text=text)
+
+
+def _span(counts: Sequence[int]) -> str:
+    return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
 
 
 def _saturated(traces: Sequence[Trace]) -> Hypothesis:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-METHOD = "Learned-Miller & Thomas (2019) bounds on the mean of the paired differences, each side at (1 - confidence) / 2"
+METHOD = "bounds of Learned-Miller & Thomas (2019) on the mean of the paired differences, 2.5 % on each side"
 CONFIDENCE = 0.95
 DRAWS = 10_000  # the bound's quantile then has a standard error below 0.5 % of the support's width
 MINIMUM_SEEDS = 3  # with two pairs the interval spans nearly the whole support

@@ -41,8 +41,9 @@ class Trained:
 
     traces: list[Trace] = field(default_factory=list)
     steps: int = 0
-    train_s: float = 0.0
+    train_s: float = 0.0  # with recording, without writing
     recording_s: float = 0.0
+    writing_s: float = 0.0  # spent in `Watching.flush`
     interrupted: bool = False
 
 
@@ -158,7 +159,7 @@ class _Loop:
                 self._epoch()
                 self._evaluate()
         self._flush()
-        self.result.train_s = time.perf_counter() - start
+        self.result.train_s = time.perf_counter() - start - self.result.writing_s
         self.result.recording_s += self.recorder.recording_s
         return self.result
 
@@ -222,9 +223,11 @@ class _Loop:
         self.result.traces = build_traces(
             self.recorder, self.members, self.progress, self.task, self.watching.schedule_name
         )
+        built = time.perf_counter()
         self.watching.flush(self.result.traces)
         self._flushed_at = time.perf_counter()
-        self.result.recording_s += self._flushed_at - start
+        self.result.recording_s += built - start
+        self.result.writing_s += self._flushed_at - built
 
 
 def _cuda_devices(tensor: Tensor) -> list[int]:

@@ -31,7 +31,7 @@ def test_four_keys_are_taken_as_they_stand(tmp_path):
     assert torch.equal(data.x_train, torch.arange(18.0).reshape(6, 3))
     assert data.y_test.tolist() == [0, 1, 2, 0]
     assert (data.name, data.classes, data.outputs, data.metric, data.notes) == ("a", 3, 3, "accuracy", ())
-    assert data.chance == 0.5  # classes tie in the training set, the lowest counts: 2 of 4
+    assert data.chance == 0.5  # class 0 is 2 of 4
 
 
 @pytest.mark.parametrize(

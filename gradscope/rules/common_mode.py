@@ -71,14 +71,14 @@ class CommonMode(Rule):
             severity=severity,
             evidence={
                 "common_mode": short(median),
-                "other_side_frac": short(other_side(median)),
+                "other_side_frac": short(max(other_side(median), 1e-9)),
                 "one_sided_units": int((units >= ONE_SIDED).sum()),
                 "shut_units": shut,
                 "units": len(units),
             },
             cause=f"what {site.name} is fed hardly differs from sample to sample{fed_by_constant(trace, i)}",
             text=(
-                f"before the first step the mean of {site.name}'s z is {times(median)} its spread (median unit), so about "
+                f"before the first step the mean of {site.name}'s z is {times(median)} its spread (median unit), so "
                 f"{percent(other_side(median))} of the samples lie on the other side of zero; {shut} of {len(units)} units "
                 "are shut for the whole first batch"
             ),

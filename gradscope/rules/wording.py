@@ -26,9 +26,11 @@ def short(value: float) -> float:
 def percent(share: float) -> str:
     """Return a share as per cent.
 
-    >>> percent(0.5), percent(0.004)
-    ('50 %', '0.4 %')
+    >>> percent(0.5), percent(0.004), percent(1e-9)
+    ('50 %', '0.4 %', 'less than 0.0001 %')
     """
+    if 0 < share < 1e-6:
+        return "less than 0.0001 %"
     return f"{100 * share:.2g} %" if 0 < share < 0.0995 else f"{100 * share:.0f} %"
 
 

@@ -1,0 +1,129 @@
+"""Origin and victim, from observations made by hand and from the traces of whole networks."""
+
+import numpy as np
+import pytest
+
+from gradscope.diagnosis import diagnose
+from gradscope.roles import Seen, role_of
+from gradscope.rules import (
+    RULES,
+    Observation,
+)
+from gradscope.rules.examples import example
+
+BY_SLUG = {rule.slug: rule for rule in RULES}
+SHUT = ("closed_frac", "nonpositive_frac")
+
+
+def seen(slug, site=None, first_step=0, severity="error"):
+    return Seen(BY_SLUG[slug], Observation(site, first_step, severity, {}, "", ""))
+
+
+def role(of, *others):
+    return role_of(of, [of, *others])
+
+
+@pytest.mark.parametrize(
+    ("later", "cause", "expected"),
+    [
+        (seen("dead-layer", 2), seen("dead-layer", 0), "victim"),
+        (seen("dead-layer", 2, first_step=1), seen("dead-layer", 0, first_step=5), "origin"),  # it was there before
+        (seen("dead-layer", 0), seen("dead-layer", 2), "origin"),  # what spreads forward does not go back
+        (seen("output-collapse", 2), seen("dead-units", 0, severity="note"), "origin"),  # too slight to explain it
+        (seen("dead-units", 2, severity="warning"), seen("dead-units", 0, severity="warning"), "victim"),
+        (seen("dead-units", 2, severity="warning"), seen("saturation", 0, severity="warning"), "origin"),
+        (seen("output-collapse", 2), seen("common-mode", 2), "origin"),  # one site: two descriptions of one thing
+        (seen("common-mode", 2), seen("output-collapse", 2), "origin"),
+        (seen("vanishing-gradient", 0), seen("saturation", 1), "victim"),
+        (seen("vanishing-gradient", 1), seen("saturation", 1), "victim"),  # the site itself is flat
+        (seen("vanishing-gradient", 2), seen("saturation", 1), "origin"),  # lost before it came to the flat one
+        (seen("vanishing-gradient", 0), seen("output-collapse", 2), "victim"),
+        (seen("vanishing-gradient", 0), seen("common-mode", 2), "origin"),  # predicts, but shuts nothing by itself
+        (seen("vanishing-gradient", 0), seen("vanishing-gradient", 1), "victim"),
+        (seen("vanishing-gradient", 1), seen("vanishing-gradient", 0), "origin"),
+        (seen("vanishing-gradient", 0), seen("exploding-gradient", 1), "origin"),
+        (seen("non-finite", 1, first_step=7), seen("exploding-gradient", 0, first_step=2), "victim"),
+        (seen("non-finite", None, first_step=7), seen("exploding-gradient", 0, first_step=2), "victim"),
+        (seen("non-finite", 1, first_step=2), seen("exploding-gradient", 0, first_step=2), "origin"),
+        (seen("dead-layer", 1, first_step=7), seen("exploding-gradient", 0, first_step=2), "victim"),
+        (seen("dead-layer", 1, first_step=7), seen("exploding-gradient", 0, severity="warning"), "origin"),
+        (seen("dead-layer", 1, first_step=7), seen("vanishing-gradient", 2, first_step=2), "origin"),
+        (seen("stuck-at-chance"), seen("output-collapse", 2), "victim"),
+        (seen("stuck-at-chance"), seen("vanishing-gradient", 0), "victim"),
+        (seen("stuck-at-chance"), seen("vanishing-gradient", 0, severity="warning"), "origin"),
+        (seen("output-collapse", 2), seen("stuck-at-chance"), "origin"),
+        (seen("vanishing-gradient", 0), seen("stuck-at-chance"), "origin"),
+    ],
+)
+def test_role_beside_one_other(later, cause, expected):
+    assert role(later, cause) == expected
+
+
+def test_alone_everything_is_an_origin():
+    for rule in RULES:
+        assert role(seen(rule.slug, 0)) == "origin"
+
+
+def test_among_any_observations_there_is_an_origin():
+    """Following each victim to a cause must end somewhere: the causes form no circle."""
+    rng = np.random.default_rng(0)
+    slugs = [rule.slug for rule in RULES]
+    for _ in range(500):
+        chosen = {(rng.choice(slugs), int(rng.integers(4))) for _ in range(rng.integers(1, 6))}
+        items = [
+            seen(slug, None if BY_SLUG[slug].flow == "network" else site, int(rng.integers(3)))
+            for slug, site in sorted(chosen)
+        ]
+        assert "origin" in [role_of(item, items) for item in items], items
+
+
+def roles_in(trace):
+    return {(f.rule, f.site): f.role for f in diagnose([trace]).findings}
+
+
+def test_a_dead_first_layer_makes_victims_of_the_later_ones():
+    trace = example(site={(name, i): 1.0 for name in SHUT for i in range(3)}, metric=0.1)
+    assert roles_in(trace) == {
+        ("dead-layer", "1.shuts"): "origin",
+        ("dead-layer", "2.shuts"): "victim",
+        ("output-collapse", "3.shuts"): "victim",
+        ("stuck-at-chance", None): "victim",
+    }
+
+
+def test_output_collapse_and_its_prediction_at_one_site_are_both_origins():
+    collapsed = {(name, 2): 1.0 for name in SHUT} | {("common_mode", 2): 11.0, ("gate_transmission", 2): 0.0}
+    cut = {("weight_transmission", i): np.nan for i in range(2)} | {("gate_transmission", i): np.nan for i in range(2)}
+    still = {("update_to_weight", i): 0.0 for i in range(3)}
+    assert roles_in(example(site=collapsed | cut, parameter=still, metric=0.1)) == {
+        ("output-collapse", "3.shuts"): "origin",
+        ("common-mode", "3.shuts"): "origin",
+        ("vanishing-gradient", "1.shuts"): "victim",
+        ("vanishing-gradient", "2.shuts"): "victim",
+        ("vanishing-gradient", "3.shuts"): "victim",
+        ("stuck-at-chance", None): "victim",
+    }
+
+
+def test_a_gradient_that_vanishes_behind_saturation_is_a_victim():
+    flat = {("saturated_frac", 1): 0.95, ("gate_transmission", 1): 1e-4}
+    still = {("update_to_weight", 0): 1e-9}
+    found = roles_in(example(("saturates", "saturates", "smooth"), site=flat, parameter=still))
+    assert found == {
+        ("saturation", "2.saturates"): "origin",
+        ("vanishing-gradient", "1.saturates"): "victim",
+        ("vanishing-gradient", "2.saturates"): "victim",
+    }
+
+
+def test_an_explosion_comes_before_what_is_not_finite_and_what_is_dead():
+    late = np.ones((20, 10))
+    late[:6] = 0.5
+    site = {("weight_transmission", i): 60.0 for i in range(3)} | {(name, 1): late for name in SHUT}
+    broken = np.where(np.arange(20) < 8, 1e4, np.nan)
+    act = np.where(np.arange(20) < 8, 1.0, np.nan)
+    found = roles_in(example(site=site | {("act_rms", 2): act}, loss=broken, parameter={("update_to_weight", 0): 5.0}))
+    assert found["exploding-gradient", "2.shuts"] == "origin"
+    assert found["exploding-gradient", "1.shuts"] == "victim"
+    assert found["non-finite", "3.shuts"] == "victim"
+    assert found["dead-layer", "2.shuts"] == "victim"
