@@ -94,7 +94,9 @@ def build_network(batch: Batch, data: Data, device: torch.device, *, allow_code:
             text = " ".join(str(error).split())
             raise CodeError(f"{where}: '{reference}' failed: {type(error).__name__}: {text}") from error
     if not isinstance(network, nn.Module):
-        raise CodeError(f"{where}: '{reference}': expected a torch.nn.Module or a callable that returns one, got {type(network).__name__}")
+        raise CodeError(
+            f"{where}: '{reference}': expected a torch.nn.Module or a callable that returns one, got {type(network).__name__}"
+        )
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise CodeError(f"{where}: '{reference}': expected a model with parameters to train, got one without")
     return network.to(device)

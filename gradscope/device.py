@@ -19,7 +19,9 @@ def choose_device(recipe: Recipe) -> torch.device:
         return torch.device(found)
     device = torch.device(asked)
     if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
-        raise recipe.fault(f"expected a device of this machine, got {asked}; it has {_present()}, auto takes the best", "device")
+        raise recipe.fault(
+            f"expected a device of this machine, got {asked}; it has {_present()}, auto takes the best", "device"
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise recipe.fault(f"expected a device of this machine, got mps; it has {_present()}, auto takes the best", "device")
     return device

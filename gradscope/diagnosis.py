@@ -50,16 +50,17 @@ class _Placed:
 def diagnose(traces: Sequence[Trace], rules: Sequence[type[Rule]] = RULES) -> Diagnosis:
     """Judge the traces of one arm, one per seed.
 
-    The verdict is sick where an error finding stands in any seed, undecided where nothing was seen or a rule could judge no
-    seed, else healthy. A rule that raises is reported as crashed, and the others go on.
+    The verdict is sick where an error finding stands in any seed, undecided where nothing was seen, or a rule crashed or
+    could judge no seed, else healthy. A rule that raises is reported as crashed, and the others go on.
     """
     placed: list[_Placed] = []
     undecided: list[Undecided] = []
     judged: dict[int, list[Seen]] = {i: [] for i in range(len(traces))}
     for rule in rules:
         reasons = _judge_all(rule, traces, judged)
-        if reasons and len(reasons) == len(traces):
-            reason, crashed = next(iter(reasons.values()))
+        crashes = [item for item in reasons.values() if item[1]]
+        if crashes or (reasons and len(reasons) == len(traces)):
+            reason, crashed = (crashes or list(reasons.values()))[0]
             undecided.append(Undecided(rule=rule.slug, code=rule.code, reason=reason, crashed=crashed))
     for i, seen in judged.items():
         names = [site.name for site in traces[i].sites]
@@ -87,9 +88,7 @@ def coverage(traces: Sequence[Trace]) -> Coverage:
     return Coverage(sites_seen=seen, sites_unseen=unseen, notes=notes)
 
 
-def _judge_all(
-    rule: type[Rule], traces: Sequence[Trace], judged: Mapping[int, list[Seen]]
-) -> dict[int, tuple[str, bool]]:
+def _judge_all(rule: type[Rule], traces: Sequence[Trace], judged: Mapping[int, list[Seen]]) -> dict[int, tuple[str, bool]]:
     """Judge each trace by one rule; return the reasons (and whether it crashed) of those that it could not judge."""
     reasons: dict[int, tuple[str, bool]] = {}
     for i, trace in enumerate(traces):
@@ -164,7 +163,8 @@ def _medians(observations: Sequence[Observation]) -> Evidence:
         if all(isinstance(v, bool) for v in values):
             found[key] = 2 * sum(bool(v) for v in values) > len(values)
         elif all(isinstance(v, int | float) for v in values):
-            median = median_low([v for v in values if isinstance(v, int | float)])  # a value that was seen, a count stays a count
+            # low: a value that was seen, so that a count stays a count
+            median = median_low([v for v in values if isinstance(v, int | float)])
             found[key] = median if isinstance(median, int) else float(f"{median:.4g}")
         else:
             found[key] = next((v for v in values if v is not None), None)

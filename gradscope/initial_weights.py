@@ -40,9 +40,12 @@ def _fill(weight: Tensor, init: str | NormalInit) -> None:
         nn.init.zeros_(weight)
     elif init == "orthogonal":
         nn.init.orthogonal_(weight)
+    elif init == "kaiming-normal":
+        nn.init.kaiming_normal_(weight, nonlinearity="relu")
+    elif init == "kaiming-uniform":
+        nn.init.kaiming_uniform_(weight, nonlinearity="relu")
+    elif init == "xavier-normal":
+        nn.init.xavier_normal_(weight)
     else:
-        kind, _, distribution = init.partition("-")
-        fill = {"kaiming": nn.init.kaiming_normal_, "xavier": nn.init.xavier_normal_}
-        if distribution == "uniform":
-            fill = {"kaiming": nn.init.kaiming_uniform_, "xavier": nn.init.xavier_uniform_}
-        fill[kind](weight, nonlinearity="relu") if kind == "kaiming" else fill[kind](weight)
+        assert init == "xavier-uniform"
+        nn.init.xavier_uniform_(weight)

@@ -6,8 +6,12 @@ interval of width zero. A bound on the mean of a *bounded* variable keeps room f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+Values = Sequence[float] | NDArray[np.floating]
 
 METHOD = "bounds of Learned-Miller & Thomas (2019) on the mean of the paired differences, 2.5 % on each side"
 CONFIDENCE = 0.95
@@ -16,7 +20,7 @@ MINIMUM_SEEDS = 3  # with two pairs the interval spans nearly the whole support
 
 
 def effect_interval(
-    control: ArrayLike, fix: ArrayLike, *, floor: float, ceiling: float = 1.0, confidence: float = CONFIDENCE
+    control: Values, fix: Values, *, floor: float, ceiling: float = 1.0, confidence: float = CONFIDENCE
 ) -> tuple[float, float] | None:
     """Return the interval for the mean of `fix - control` over paired seeds.
 
@@ -62,9 +66,7 @@ def effect_interval(
     return float(lower), float(upper)
 
 
-def _support(
-    before: NDArray[np.float64], after: NDArray[np.float64], floor: float, ceiling: float
-) -> tuple[float, float]:
+def _support(before: NDArray[np.float64], after: NDArray[np.float64], floor: float, ceiling: float) -> tuple[float, float]:
     reach = max(ceiling, float(before.max()), float(after.max())) - min(floor, float(before.min()), float(after.min()))
     worst = 0.0 if after.min() > before.max() else -reach
     best = 0.0 if after.max() < before.min() else reach

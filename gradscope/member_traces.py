@@ -43,9 +43,7 @@ def build_traces(
     return [_member_trace(recorder, i, member, progress, task, schedule) for i, member in enumerate(members)]
 
 
-def _member_trace(
-    recorder: Recorder, i: int, member: MemberName, progress: Progress, task: Task, schedule: str
-) -> Trace:
+def _member_trace(recorder: Recorder, i: int, member: MemberName, progress: Progress, task: Task, schedule: str) -> Trace:
     records = recorder.records
     keys = [key for key in recorder.shapes if not _rows(recorder.shapes[key].linear, i).all()]
     sites = tuple(_site(recorder, key, i) for key in keys)
@@ -97,13 +95,14 @@ def _site_statistics(recorder: Recorder, keys: list[str], i: int, output: Column
 
     into_gate, out_of_gate = columns("grad_norm_a"), columns("grad_norm_z")
     arrives = np.concatenate([out_of_gate[:, 1:], output[:, None]], axis=1)[:, : len(keys)]
-    elements = [recorder.shapes[key].shuts.shape[-1] for key in keys] * np.array(recorder.records.samples)[:, None]
+    units = np.array([recorder.shapes[key].shuts.shape[-1] for key in keys], np.int64)
+    elements = units * np.array(recorder.records.samples, np.int64)[:, None]
     return {
         "act_rms": columns("act_rms"),
         "act_common_mode": columns("act_common_mode"),
         "gate_transmission": _ratio(out_of_gate, into_gate),
         "weight_transmission": _ratio(into_gate, arrives),
-        "grad_rms": out_of_gate / np.sqrt(np.maximum(elements, 1)).astype(np.float32),
+        "grad_rms": out_of_gate / _root(elements),
     }
 
 
@@ -113,13 +112,17 @@ def _parameter_statistics(recorder: Recorder, names: list[str], i: int) -> dict[
         return np.stack(per_parameter, axis=1) if per_parameter else np.empty((len(recorder.records), 0), np.float32)
 
     weight = columns("weight_norm")
-    counts = np.array([p.values[0].numel() for p in recorder.parameters if p.name in names], np.float32)
+    counts = np.array([p.values[0].numel() for p in recorder.parameters if p.name in names], np.int64)
     return {
-        "grad_rms": columns("grad_norm") / np.sqrt(np.maximum(counts, 1)),
+        "grad_rms": columns("grad_norm") / _root(counts),
         "grad_to_weight": _ratio(columns("grad_norm"), weight),
         "update_to_weight": _ratio(columns("update_norm"), weight),
         "nonpositive_weight_frac": columns("nonpositive_weight_frac"),
     }
+
+
+def _root(counts: NDArray[np.int64]) -> Column:
+    return np.sqrt(np.maximum(counts, 1)).astype(np.float32)
 
 
 def _ratio(part: Column, whole: Column) -> Column:

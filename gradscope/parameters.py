@@ -22,12 +22,12 @@ class MemberParameter:
     is_stacked: bool  # whether the parameter itself has the member axis
 
     @property
-    def values(self) -> Float[Tensor, "member *rest"]:
+    def values(self) -> Float[Tensor, " member *rest"]:
         """The parameter's values with a member axis, without a copy."""
         return self._with_members(self.parameter.detach())
 
     @property
-    def gradient(self) -> Float[Tensor, "member *rest"] | None:
+    def gradient(self) -> Float[Tensor, " member *rest"] | None:
         """The gradient likewise; None where there is none or it is sparse."""
         gradient = self.parameter.grad
         return None if gradient is None or gradient.is_sparse else self._with_members(gradient.detach())
@@ -64,7 +64,7 @@ def wants_copy(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def update_norm(
-    parameter: MemberParameter, optimizer: torch.optim.Optimizer, before: Float[Tensor, "member *rest"] | None
+    parameter: MemberParameter, optimizer: torch.optim.Optimizer, before: Float[Tensor, " member *rest"] | None
 ) -> Float[Tensor, " row"]:
     """Return the norm of the step that the optimizer has just taken, per row of the parameter.
 

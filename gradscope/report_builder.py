@@ -12,7 +12,8 @@ from gradscope.effects import CONTROL, RESEED, RESEED_SUMMARY, arm_of, control_o
 from gradscope.errors import CannotJudge, RecipeError, TraceError
 from gradscope.fixes import FIXES
 from gradscope.interval import METHOD
-from gradscope.recipe import HEALTHY, Recipe
+from gradscope.recipe import Recipe
+from gradscope.recipe_fields import HEALTHY
 from gradscope.recipe_file import load_recipe
 from gradscope.report import Expectation, Report, Setting, Timing
 from gradscope.trace import Trace
@@ -85,10 +86,9 @@ def expectation(recipe: Recipe, diagnosis: Diagnosis) -> Expectation:
     if not expected:
         return Expectation(expected=[], met=None)
     found = {finding.rule for finding in diagnosis.findings if finding.severity != "note"}
+    met: bool | None = set(expected) <= found
     if expected == [HEALTHY]:
         met = None if diagnosis.verdict == "undecided" else not found
-    else:
-        met = set(expected) <= found
     return Expectation(expected=expected, met=met)
 
 

@@ -50,7 +50,9 @@ def _causes(other: Seen, seen: Seen) -> bool:
     nearer_to_loss = _site(before, -1) > _site(after, -1)
     if other.rule.flow == "backward":
         return other.rule is seen.rule and nearer_to_loss
-    return other.is_error and _site(before, -1) >= _site(after, -1) and other.rule.slug != "common-mode"
+    if seen.rule.slug == "exploding-gradient" or other.rule.slug == "common-mode":
+        return False  # what is shut or flat lets less through, never more
+    return other.is_error and _site(before, -1) >= _site(after, -1)
 
 
 def _site(observation: Observation, unknown: int) -> int:

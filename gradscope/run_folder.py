@@ -36,4 +36,6 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
-        raise WriteError(f"{path}: cannot be written: {error.strerror}; free some space or name another folder with --out") from error
+        raise WriteError(
+            f"{path}: cannot be written: {error.strerror}; free some space or name another folder with --out"
+        ) from error

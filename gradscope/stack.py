@@ -57,9 +57,7 @@ class Population(nn.Module):
         self.size = len(members)
         widths = [inputs, *hidden.pop(), outputs]
         make = build or (lambda spec: build_activation(spec, allow_code=allow_code))
-        self.layers = nn.ModuleList(
-            StackLayer(members, widths[i], widths[i + 1], i, make) for i in range(len(widths) - 1)
-        )
+        self.layers = nn.ModuleList(StackLayer(members, widths[i], widths[i + 1], i, make) for i in range(len(widths) - 1))
 
     def forward(self, x: Float[Tensor, "*member batch input"]) -> Float[Tensor, "member batch output"]:
         """Return every member's output; `x` has a member axis, or is shared by all members."""

@@ -95,31 +95,33 @@ def site_common_mode(a: Float[Tensor, "member sample unit"]) -> Float[Tensor, " 
     return torch.where(varying == 0, torch.inf, common / varying).sqrt_()
 
 
-def norm(values: Float[Tensor, "member *rest"]) -> Float[Tensor, " member"]:
+def norm(values: Float[Tensor, " member *rest"]) -> Float[Tensor, " member"]:
     """Return the Euclidean norm per member, scaled by the largest value so that gradients of 1e-30 do not square to zero."""
     flat = wide(values).reshape(values.shape[0], -1)
     if flat.shape[1] == 0:
         return flat.new_zeros(flat.shape[0])
     # two plain passes: vector_norm of infinite order is ten times as slow as both
     largest = torch.maximum(flat.amax(dim=1), -flat.amin(dim=1)).clamp_(min=_TINY)
-    return torch.linalg.vector_norm(flat / largest.unsqueeze(1), dim=1).mul_(largest)
+    scaled: Tensor = torch.linalg.vector_norm(flat / largest.unsqueeze(1), dim=1)
+    return scaled.mul_(largest)
 
 
-def plain_norm(values: Float[Tensor, "member *rest"]) -> Float[Tensor, " member"]:
+def plain_norm(values: Float[Tensor, " member *rest"]) -> Float[Tensor, " member"]:
     """Return the Euclidean norm per member in one pass; in float32, values below 1e-19 count as zero, above 1e19 as infinite.
 
     For activations, and for weights and their gradients: they are many, and a weight does not notice steps that small.
     """
-    return torch.linalg.vector_norm(wide(values).reshape(values.shape[0], -1), dim=1)
+    length: Tensor = torch.linalg.vector_norm(wide(values).reshape(values.shape[0], -1), dim=1)
+    return length
 
 
-def rms(values: Float[Tensor, "member *rest"]) -> Float[Tensor, " member"]:
+def rms(values: Float[Tensor, " member *rest"]) -> Float[Tensor, " member"]:
     """Return the root mean square per member; NaN where there is no value, infinite beyond 1e19."""
     count = values[0].numel()
     return plain_norm(values) / count**0.5 if count else plain_norm(values) * torch.nan
 
 
-def nonpositive_weight_frac(weight: Float[Tensor, "member *rest"]) -> Float[Tensor, " member"]:
+def nonpositive_weight_frac(weight: Float[Tensor, " member *rest"]) -> Float[Tensor, " member"]:
     """Return the share of weights <= 0 per member."""
     return _share(torch.le, wide(weight).reshape(weight.shape[0], -1), 0.0)
 

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +114,7 @@ class Trace:
         Raises:
             WriteError: the file cannot be written; an older one is left as it was.
         """
-        arrays = _arrays(self)
+        arrays: dict[str, Any] = _arrays(self)  # Any: for numpy's types, a name could be that of an option
         part = path.with_suffix(".npz.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +133,7 @@ class Trace:
             TraceError: unreadable, not a trace, truncated, of a newer version, or inconsistent.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:  # numpy leaves a damaged file open
                 data = {name: archive[name] for name in archive.files}
         except OSError as error:
             raise TraceError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -184,7 +185,9 @@ def _trace(path: Path, data: dict[str, NDArray[np.generic]]) -> Trace:
         if meta.get("magic") != MAGIC:
             raise TraceError(f"{path}: expected a gradscope trace, got an npz file of something else")
         if meta["version"] > VERSION:
-            raise TraceError(f"{path}: written in trace version {meta['version']}, this gradscope reads up to {VERSION}; update gradscope")
+            raise TraceError(
+                f"{path}: written in trace version {meta['version']}, this gradscope reads up to {VERSION}; update gradscope"
+            )
         trace = Trace(
             arm=meta["arm"],
             seed=meta["seed"],

@@ -101,14 +101,14 @@ def train(
 def make_optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
     """Return the recipe's optimizer, in torch's fused form where the device has one."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    common = {"lr": training.lr, "weight_decay": training.weight_decay}
+    lr, decay = training.lr, training.weight_decay
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
     if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=training.momentum, fused=fused, **common)
+        return torch.optim.SGD(parameters, lr, momentum=training.momentum, weight_decay=decay, fused=fused)
     if training.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, momentum=training.momentum, **common)
+        return torch.optim.RMSprop(parameters, lr, momentum=training.momentum, weight_decay=decay)
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, fused=fused, **common)
+    return kind(parameters, lr, weight_decay=decay, fused=fused)
 
 
 class BatchOrder:
@@ -209,7 +209,7 @@ class _Loop:
     def _evaluate(self) -> None:
         self.network.eval()
         score = Score(self.training.loss, self.data)
-        for x, y in zip(self.data.x_test.split(TEST_BATCH), self.data.y_test.split(TEST_BATCH), strict=True):
+        for x, y in zip(torch.split(self.data.x_test, TEST_BATCH), torch.split(self.data.y_test, TEST_BATCH), strict=True):
             output = self.network(x) if self.is_population else self._model_output(x).unsqueeze(0)
             score.add(output, y.expand(len(output), *y.shape))
         metric, loss = score.result()
@@ -220,9 +220,7 @@ class _Loop:
     def _flush(self) -> None:
         start = time.perf_counter()
         self.progress.loss = self.loss[: self.result.steps].float().cpu().numpy()
-        self.result.traces = build_traces(
-            self.recorder, self.members, self.progress, self.task, self.watching.schedule_name
-        )
+        self.result.traces = build_traces(self.recorder, self.members, self.progress, self.task, self.watching.schedule_name)
         built = time.perf_counter()
         self.watching.flush(self.result.traces)
         self._flushed_at = time.perf_counter()

@@ -56,15 +56,15 @@ def check_fit(recipe: Recipe, data: Data) -> None:
     """
     training, samples = recipe.training, len(data.x_train)
     if training.batch_size > samples:
-        raise recipe.fault(
-            f"expected at most the {samples} training samples of {data.name}, got {training.batch_size}", "training", "batch_size"
-        )
+        text = f"expected at most the {samples} training samples of {data.name}, got {training.batch_size}"
+        raise recipe.fault(text, "training", "batch_size")
     if reason := unfit(training.loss, data):
         raise recipe.fault(reason, "training", "loss")
     needs_variance = any(name.startswith("batchnorm") for name in recipe.fix_names)
     needs_variance |= recipe.stack is not None and "batchnorm" in recipe.stack.norms
     if training.batch_size < 2 and needs_variance:
-        raise recipe.fault("expected at least 2 with batch-norm, got 1; or name other fixes (--fixes none)", "training", "batch_size")
+        text = "expected at least 2 with batch-norm, got 1; or name other fixes (--fixes none)"
+        raise recipe.fault(text, "training", "batch_size")
     recipe.check_output_width(data.outputs)
 
 

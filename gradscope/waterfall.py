@@ -20,7 +20,9 @@ def waterfalls(traces: Sequence[Trace]) -> list[Waterfall]:
         return []
     steps = sorted(set.intersection(*(set(trace.steps.tolist()) for trace in traces)))
     rows = [{int(step): i for i, step in enumerate(trace.steps)} for trace in traces]
-    return [_at(step, [_ratios(trace, row[step]) for trace, row in zip(traces, rows, strict=True)], traces[0]) for step in steps]
+    return [
+        _at(step, [_ratios(trace, row[step]) for trace, row in zip(traces, rows, strict=True)], traces[0]) for step in steps
+    ]
 
 
 def _at(step: int, ratios: list[list[float]], like: Trace) -> Waterfall:
@@ -32,7 +34,12 @@ def _at(step: int, ratios: list[list[float]], like: Trace) -> Waterfall:
     return Waterfall(
         step=step,
         stages=[
-            Stage(name=name, kind="weight" if is_weight else "gate", transmission=_median(through[:, i]), remaining=_median(left[:, i]))
+            Stage(
+                name=name,
+                kind="weight" if is_weight else "gate",
+                transmission=_median(through[:, i]),
+                remaining=_median(left[:, i]),
+            )
             for i, (name, is_weight) in enumerate(_names(like))
         ],
     )

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from gradscope.interval import effect_interval
 
 SIMULATED = 400  # the standard error of a coverage of 0.95 is then 0.011; the cases below lie well above the bar

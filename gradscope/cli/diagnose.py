@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--fixes", metavar="LIST", help="Fixes to try, comma-separated, or none.")
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
               help="Folder for runs; each makes a folder of its own below.")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
 @click.option("--allow-code", is_flag=True, help="Run code of your own that the recipe names.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar; print the verdict's line only.")
 def diagnose(

@@ -26,4 +26,6 @@ def explain(rule: str | None) -> int:
     names = [name for known in RULES for name in (known.code.lower(), known.slug)]
     near = get_close_matches(asked, names, 1)
     hint = f"; did you mean {near[0].upper() if near[0].startswith('gs') else near[0]}?" if near else ""
-    raise click.UsageError(f"expected a rule such as GS103 or output-collapse, got '{rule}'{hint} (gradscope explain lists them)")
+    raise click.UsageError(
+        f"expected a rule such as GS103 or output-collapse, got '{rule}'{hint} (gradscope explain lists them)"
+    )

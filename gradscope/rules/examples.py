@@ -95,4 +95,4 @@ def _filled(shape: tuple[int, ...], value: Value) -> FloatArray:
 
 def _columns(name: str, records: int, places: int, changed: Mapping[tuple[str, int], Value]) -> FloatArray:
     columns = [_filled((records,), changed.get((name, i), ORDINARY[name])) for i in range(places)]
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1) if columns else np.empty((records, 0), np.float32)

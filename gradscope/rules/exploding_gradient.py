@@ -70,7 +70,11 @@ class ExplodingGradient(Rule):
             site=i,
             first_step=first,
             severity=severity,
-            evidence={"times_output": short(float(finite.max())), "largest_update_to_weight": short(largest), "loss_finite": not broke},
+            evidence={
+                "times_output": short(float(finite.max())),
+                "largest_update_to_weight": short(largest),
+                "loss_finite": not broke,
+            },
             cause=f"the weights on the way multiply the gradient by {float(np.nanmedian(weights)):.2g} a layer",
             text=f"{finite.max():.1e} times the gradient at the output arrives at {trace.sites[i].name}{steps}",
         )

@@ -55,9 +55,7 @@ class OutputCollapse(Rule):
         return [self._collapse(trace, outputs[0], since, int(dead.sum()))] if dead.any() else []
 
     @staticmethod
-    def _collapse(
-        trace: Trace, i: int, since: np.ndarray[tuple[int, ...], np.dtype[np.int64]], dead: int
-    ) -> Observation:
+    def _collapse(trace: Trace, i: int, since: np.ndarray[tuple[int, ...], np.dtype[np.int64]], dead: int) -> Observation:
         first, total = int(since[since >= 0].min()), dead == len(since)
         severity: Severity = "error" if dead >= ERROR_FRAC * len(since) else "warning"
         name = trace.sites[i].name

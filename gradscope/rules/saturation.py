@@ -74,7 +74,11 @@ class Saturation(Rule):
             site=i,
             first_step=first,
             severity=severity,
-            evidence={"saturated_frac": short(share), "at_first_record": short(float(shares[0])), "gate_transmission": short(passed)},
+            evidence={
+                "saturated_frac": short(share),
+                "at_first_record": short(float(shares[0])),
+                "gate_transmission": short(passed),
+            },
             cause=f"the pre-activations of {name} are too large {since}: they lie where the non-linearity is flat",
             text=f"{percent(share)} of {name}'s values are saturated; the layer lets {percent(passed)} of the gradient through",
         )

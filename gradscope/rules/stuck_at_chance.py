@@ -61,7 +61,8 @@ class StuckAtChance(Rule):
                 severity="error",
                 evidence={"best": short(best), "chance": short(task.chance), "margin": short(margin)},
                 cause="nothing was learnt",
-                text=f"best test {task.metric} {best:.3g}; guessing gives {task.chance:.3g} (plus {margin:.2g} for the test set's size)",
+                text=f"best test {task.metric} {best:.3g}; "
+                f"guessing gives {task.chance:.3g} (plus {margin:.2g} for the test set's size)",
             )
         ]
 

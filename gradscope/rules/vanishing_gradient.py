@@ -65,7 +65,8 @@ class VanishingGradient(Rule):
     ) -> Observation:
         frozen = moved is None or moved < MOVEMENT
         severity: Severity = "error" if frozen else "warning"
-        gates = np.nanmedian(trace.site_statistics["gate_transmission"][:, i:], axis=0)
+        gates = trace.site_statistics["gate_transmission"][:, i:]
+        gates = np.nanmedian(gates[:, np.isfinite(gates).any(axis=0)], axis=0)  # a gate that no gradient reaches has no number
         above = np.flatnonzero(~(left[:, i] < LEFT_FRAC) & np.isfinite(left[:, i]))
         first = int(trace.steps[min(above[-1] + 1, len(trace.steps) - 1)]) if len(above) else int(trace.steps[0])
         name = trace.sites[i].name

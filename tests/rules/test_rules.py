@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+
 from gradscope.rules import RULES, CannotTell
 from gradscope.rules.examples import example
 
