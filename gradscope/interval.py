@@ -27,10 +27,10 @@ def effect_interval(
     Each end is the bound of Learned-Miller and Thomas: the quantile of the mean under uniform Dirichlet weights on the
     differences and one pseudo-difference at the end of the support. For two-valued outcomes it is Clopper and Pearson's.
 
-    The support is what an unseen pair could be: in general one arm at `floor` and the other at `ceiling`. But where every run of
-    one arm beats every run of the other (chance does that with probability 2 / C(2n, n): 0.008 at five seeds), both outcomes
-    have been seen n times and an unseen pair is taken to be at worst one in which the fix makes no difference; two rare
-    events at once in one pair are left out. `tests/test_interval.py` measures the coverage, those events included.
+    The support is what an unseen pair could be: in general one arm at `floor` and the other at `ceiling`. But where every run
+    of one arm beats every run of the other (chance does that with probability 2 / C(2n, n): 0.008 at five seeds), both
+    outcomes have been seen n times and an unseen pair is taken to be at worst one in which the fix makes no difference; two
+    rare events at once in one pair are left out. `tests/test_interval.py` measures the coverage, those events included.
 
     Args:
         control: metric of the untouched arm, [seed].

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class Recorder:
         self._open: tuple[str, Tensor] | None = None  # the last site's key and output
         self._step = self._samples = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Recorder:
         """Return the recorder itself."""
         return self
 

@@ -219,11 +219,9 @@ def test_transmissions_multiply_to_the_measured_attenuation():
     for step in range(5):
         recorder.begin(step)
         output = network(class_data().x_train[:32])
-        first = network.layers[0].activation.register_forward_pre_hook(lambda m, z: None)
-        first.remove()
         output.register_hook(lambda g, step=step: seen.__setitem__((step, "out"), g.clone()))
         loss_of(output, class_data().y_train[:32]).backward()
-        # dL/db of the first layer's linear map summed over samples is no norm over samples: take z's gradient by a second pass
+        # the gradient at the first z, by a second pass without any hook
         z = network.layers[0].bias.new_zeros(2, 32, 9).requires_grad_()
         seen[step, "z"] = torch.autograd.grad(through(network, class_data().x_train[:32], z), z)[0]
         recorder.gradients_ready()

@@ -31,7 +31,9 @@ def run(network, data, training=None, members=None, steps=None, **watching):
     return train(network, members, data, training, task_of(data, training, steps), Watching(**watching))
 
 
-@pytest.mark.parametrize(("samples", "size"), [(97, 32), (98, 32), (96, 32), (64, 1), (5, 32), (1, 32), (33, 32), (2, 1), (7, 6)])
+@pytest.mark.parametrize(
+    ("samples", "size"), [(97, 32), (98, 32), (96, 32), (64, 1), (5, 32), (1, 32), (33, 32), (2, 1), (7, 6)]
+)
 def test_batches_cover_every_sample_but_a_last_single_one(samples, size):
     order = BatchOrder([1, 2], samples, size, CPU)
     for _ in range(2):
@@ -150,7 +152,12 @@ def test_regression_is_judged_by_r2():
 def test_a_member_that_diverges_does_not_touch_the_others(optimizer):
     data = class_data()
     training = Training(optimizer=optimizer, epochs=2)
-    arms = [stack(), stack(["relu", "relu", "none"], init={"std": 1e30}), stack(norm="batchnorm-all"), stack(["relu", "relu", "none"])]
+    arms = [
+        stack(),
+        stack(["relu", "relu", "none"], init={"std": 1e30}),
+        stack(norm="batchnorm-all"),
+        stack(["relu", "relu", "none"]),
+    ]
     network = population(*arms, seeds=[1, 1, 2, 1])
     together = run(network, data, training, names(*"abcd", seeds=[1, 1, 2, 1]))
     assert not np.isfinite(together.traces[1].loss[-1])

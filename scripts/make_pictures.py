@@ -1,0 +1,21 @@
+"""Draw the README's picture from a saved run: python scripts/make_pictures.py RUN docs/diagnose.svg"""
+
+import io
+import re
+import sys
+from pathlib import Path
+
+from gradscope.renderers.console import print_report
+from gradscope.report import load_report
+from rich.console import Console
+
+
+def draw(run: Path) -> str:
+    console = Console(record=True, width=118, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    print_report(load_report(run), console=console, run_folder=Path("runs") / run.parent.name / run.name)
+    picture = console.export_svg(title="gradscope diagnose recipes/sigmoid_relu.yaml")
+    return re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)  # fonts from the network
+
+
+if __name__ == "__main__":
+    Path(sys.argv[2]).write_text(draw(Path(sys.argv[1])), encoding="utf-8")
