@@ -25,6 +25,8 @@ from gradscope.sites import WatchedModule, canonical, find_activations, find_uns
 from gradscope.stack import Population
 from gradscope.statistics import Shape
 
+FUNCTIONS_NOT_SEEN = "activations called as functions (F.relu(x), x.relu()) are not seen, only modules (nn.ReLU)"
+
 # Of the recorded steps, every third one looks at the parameters too (the first always): they are many and change slowly.
 PARAMETERS_EVERY = 3
 
@@ -44,7 +46,7 @@ class Recorder:
         self.output_site: str | None = None
         self.parameters = member_parameters(network)
         self.unseen = find_unseen(network)
-        self.notes: list[str] = []
+        self.notes = [] if isinstance(network, Population) else [FUNCTIONS_NOT_SEEN]
         self.recording_s = 0.0
         self._network, self._optimizer, self._schedule = network, optimizer, schedule
         self._modules = find_activations(network)

@@ -58,7 +58,7 @@ def build_report(recipe: Recipe, traces: Sequence[Trace], around: Circumstances 
     outcomes = [
         outcome(control, arms[name], chance=like.task.chance, summary=summaries.get(name, ""), cost=around.costs.get(name))
         for name in (*recipe.fix_names, RESEED)
-        if name in arms
+        if name in arms and len(arms[name].values) == len(control.values)  # an arm cut short has no pair for each seed
     ]
     diagnosis = control.diagnosis
     return Report(

@@ -290,7 +290,9 @@ while True:
     for _ in range(4):
         process = run_python(code, path)
         process.stdout.readline()
-        time.sleep(draw.random() * 0.1)
+        end = time.monotonic() + 0.1 + draw.random() * 0.1
+        while time.monotonic() < end:  # at every moment, not only at that of the kill
+            assert len(Trace.load(path).steps) in (200, 900)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert len(Trace.load(path).steps) in (200, 900)
