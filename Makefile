@@ -21,8 +21,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint types imports pytest clean
 
-help:  ## list the targets
+help:  ## list the targets and the variables
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^#   \(.*\)/\1/p' Makefile
 
 demo: $(INSTALLED)  ## install, then diagnose a network that does not learn
 	$(BIN)/gradscope diagnose recipes/sigmoid_relu.yaml

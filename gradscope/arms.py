@@ -86,16 +86,19 @@ def build_network(batch: Batch, data: Data, device: torch.device, *, allow_code:
     recipe = batch.recipe
     where, reference = recipe.where("model"), str(recipe.model)
     build = load_reference(reference, allowed=allow_code, where=where)
+    if isinstance(build, nn.Module):
+        text = "expected a callable that returns a new torch.nn.Module, got a module that all seeds would share"
+        raise CodeError(f"{where}: '{reference}': {text}; name its class or a function")
     with torch.random.fork_rng():
         torch.manual_seed(batch.members[0].seed)
         try:
-            network = build() if callable(build) and not isinstance(build, nn.Module) else build
+            network = build() if callable(build) else build
         except Exception as error:  # whatever the user's function raises
             text = " ".join(str(error).split())
             raise CodeError(f"{where}: '{reference}' failed: {type(error).__name__}: {text}") from error
     if not isinstance(network, nn.Module):
         raise CodeError(
-            f"{where}: '{reference}': expected a torch.nn.Module or a callable that returns one, got {type(network).__name__}"
+            f"{where}: '{reference}': expected a callable that returns a torch.nn.Module, got {type(network).__name__}"
         )
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise CodeError(f"{where}: '{reference}': expected a model with parameters to train, got one without")

@@ -75,9 +75,7 @@ def outcome(control: Arm, fix: Arm, *, chance: float, summary: str = "", cost: f
     )
 
 
-def verdict_of(
-    control: Arm, fix: Arm, interval: tuple[float, float] | None, *, cleared: bool, was_sick: bool
-) -> FixVerdict:
+def verdict_of(control: Arm, fix: Arm, interval: tuple[float, float] | None, *, cleared: bool, was_sick: bool) -> FixVerdict:
     """Say what follows from interval and findings.
 
     * works: the interval lies above zero, and an error finding of the control is gone (where it had any);

@@ -58,7 +58,7 @@ def build_report(recipe: Recipe, traces: Sequence[Trace], around: Circumstances 
     outcomes = [
         outcome(control, arms[name], chance=like.task.chance, summary=summaries.get(name, ""), cost=around.costs.get(name))
         for name in (*recipe.fix_names, RESEED)
-        if name in arms and len(arms[name].values) == len(control.values)  # an arm cut short has no pair for each seed
+        if name in arms and _progress(by_arm[name]) == _progress(by_arm[CONTROL])  # an arm cut short has no pairs
     ]
     diagnosis = control.diagnosis
     return Report(
@@ -78,6 +78,11 @@ def build_report(recipe: Recipe, traces: Sequence[Trace], around: Circumstances 
         setting=_setting(recipe, like, around),
         interrupted=around.interrupted,
     )
+
+
+def _progress(traces: Sequence[Trace]) -> list[float]:
+    """Return which share of its training each network has behind it."""
+    return [len(trace.loss) / max(trace.task.planned_steps, 1) for trace in traces]
 
 
 def expectation(recipe: Recipe, diagnosis: Diagnosis) -> Expectation:

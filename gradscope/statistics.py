@@ -142,9 +142,7 @@ def probe_grid(like: Tensor) -> Float[Tensor, " point"]:
     return torch.cat([-far, near, far]).to(like.device, like.dtype)
 
 
-def shape_of(
-    outputs: Float[Tensor, "member point unit"], slopes: Float[Tensor, "member point unit"]
-) -> Shape:
+def shape_of(outputs: Float[Tensor, "member point unit"], slopes: Float[Tensor, "member point unit"]) -> Shape:
     """Describe a non-linearity by its outputs and slopes at `probe_grid`'s points."""
     magnitude = slopes.abs()
     largest = magnitude.amax(dim=1)

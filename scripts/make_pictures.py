@@ -1,16 +1,21 @@
-"""Draw the README's picture from a saved run: python scripts/make_pictures.py RUN docs/diagnose.svg"""
+"""Draw the README's picture from a saved run.
+
+python scripts/make_pictures.py RUN docs/diagnose.svg
+"""
 
 import io
 import re
 import sys
 from pathlib import Path
 
+from rich.console import Console
+
 from gradscope.renderers.console import print_report
 from gradscope.report import load_report
-from rich.console import Console
 
 
 def draw(run: Path) -> str:
+    """Return the diagnosis of a run as SVG."""
     console = Console(record=True, width=118, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     print_report(load_report(run), console=console, run_folder=Path("runs") / run.parent.name / run.name)
     picture = console.export_svg(title="gradscope diagnose recipes/sigmoid_relu.yaml")

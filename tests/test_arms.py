@@ -96,27 +96,23 @@ def test_models_train_alone_each_from_its_seed(own):
     recipe = recipe_of(model_text(f"{own}:build", seeds=2))
     batches = pack(plan_arms(recipe, allow_code=True))
     assert [(m.arm, m.seed) for batch in batches for m in batch.members] == [("control", 1), ("control", 2)]
+    data = data_of(recipe)
+    networks = [build_network(batches[0], data, CPU, allow_code=True)]
     before = torch.get_rng_state()
-    networks = [build_network(batch, data_of(recipe), CPU, allow_code=True) for batch in (*batches, batches[0])]
+    networks += [build_network(batch, data, CPU, allow_code=True) for batch in (batches[1], batches[0])]
     assert torch.equal(before, torch.get_rng_state())
     weights = [network[1].weight for network in networks]
     assert torch.equal(weights[0], weights[2])
+    assert networks[0] is not networks[2]
     assert not torch.equal(weights[0], weights[1])
-
-
-def test_a_module_that_stands_ready_is_not_shared_between_seeds(own):
-    """Else the second seed starts from what the first one has learnt."""
-    recipe = recipe_of(model_text(f"{own}:ready", seeds=2))
-    one, two = (build_network(batch, data_of(recipe), CPU, allow_code=True) for batch in pack(plan_arms(recipe, allow_code=True)))
-    assert one is not two
-    assert one.weight is not two.weight
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("fails", "failed: RuntimeError: no such layer"),
-        ("number", "expected a torch.nn.Module or a callable that returns one, got int"),
+        ("number", "expected a callable that returns a torch.nn.Module, got int"),
+        ("ready", "got a module that all seeds would share; name its class or a function"),  # the second seed would go on from the first
         ("empty", "expected a model with parameters to train, got one without"),
         ("frozen", "expected a model with parameters to train, got one without"),
         ("absent", "cannot be loaded: AttributeError"),

@@ -72,7 +72,9 @@ def test_one_finding_for_all_seeds_of_a_place():
 def test_of_seeds_that_differ_the_worst_severity_and_the_earliest_step():
     late = np.ones((20, 10))
     late[:4] = 0.5
-    traces = seeds(lambda i: shut((5, 9, 5)[i], site=0) if i else example(site={(n, 0): late * ([1] * 5 + [0.9] * 5) for n in SHUT}))
+    traces = seeds(
+        lambda i: shut((5, 9, 5)[i], site=0) if i else example(site={(n, 0): late * ([1] * 5 + [0.9] * 5) for n in SHUT})
+    )
     (finding,) = diagnose(traces, [DeadUnits]).findings
     assert finding.severity == "error"
     assert finding.first_step == 0
@@ -155,7 +157,15 @@ def test_coverage_is_over_all_traces_and_says_each_thing_once():
 
 def test_nan_everywhere_is_no_crash_and_not_healthy():
     nan = float("nan")
-    names = ["nonpositive_frac", "saturated_frac", "closed_frac", "common_mode", "act_rms", "gate_transmission", "weight_transmission"]
+    names = [
+        "nonpositive_frac",
+        "saturated_frac",
+        "closed_frac",
+        "common_mode",
+        "act_rms",
+        "gate_transmission",
+        "weight_transmission",
+    ]
     trace = example(("shuts", "saturates", "both"), loss=nan, metric=nan, site={(n, i): nan for n in names for i in range(3)})
     found = diagnose([trace])
     assert found.verdict == "sick"

@@ -71,8 +71,7 @@ def test_among_any_observations_there_is_an_origin():
     for _ in range(500):
         chosen = {(rng.choice(slugs), int(rng.integers(4))) for _ in range(rng.integers(1, 6))}
         items = [
-            seen(slug, None if BY_SLUG[slug].flow == "network" else site, int(rng.integers(3)))
-            for slug, site in sorted(chosen)
+            seen(slug, None if BY_SLUG[slug].flow == "network" else site, int(rng.integers(3))) for slug, site in sorted(chosen)
         ]
         assert "origin" in [role_of(item, items) for item in items], items
 

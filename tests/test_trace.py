@@ -289,12 +289,14 @@ while True:
     draw = np.random.default_rng(0)
     for _ in range(4):
         process = run_python(code, path)
-        process.stdout.readline()
-        end = time.monotonic() + 0.1 + draw.random() * 0.1
-        while time.monotonic() < end:  # at every moment, not only at that of the kill
-            assert len(Trace.load(path).steps) in (200, 900)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        try:
+            process.stdout.readline()
+            end = time.monotonic() + 0.1 + draw.random() * 0.1
+            while time.monotonic() < end:  # at every moment, not only at that of the kill
+                assert len(Trace.load(path).steps) in (200, 900)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
         assert len(Trace.load(path).steps) in (200, 900)
 
 

@@ -64,7 +64,10 @@ def test_an_infinite_ratio_is_no_number():
 
 
 def test_of_several_traces_the_median_of_the_products():
-    traces = [with_transmissions([1.0, 1.0, gate], [1.0, weight, 1.0], records=1) for gate, weight in [(1.0, 8.0), (2.0, 1.0), (8.0, 2.0)]]
+    traces = [
+        with_transmissions([1.0, 1.0, gate], [1.0, weight, 1.0], records=1)
+        for gate, weight in [(1.0, 8.0), (2.0, 1.0), (8.0, 2.0)]
+    ]
     (found,) = waterfalls(traces)
     assert found.stages[0].transmission == 2
     assert found.stages[1].transmission == 2

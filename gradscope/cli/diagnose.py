@@ -43,9 +43,7 @@ def diagnose(
     from gradscope.recipe import replace
     from gradscope.recipe_file import load_recipe
 
-    chosen = replace(
-        load_recipe(recipe), data=data, seeds=seeds, epochs=epochs, device=device, fixes=_fix_list(fixes)
-    )
+    chosen = replace(load_recipe(recipe), data=data, seeds=seeds, epochs=epochs, device=device, fixes=_fix_list(fixes))
     if chosen.needs_code and not allow_code:
         named, where = chosen.needs_code[0]
         raise CodeError(f"{where}: '{named}' runs code of its own; read it, then add --allow-code")
