@@ -32,7 +32,9 @@ class TraceError(GradscopeError, ValueError):
 
 
 class WriteError(GradscopeError, OSError):
-    """A run folder that cannot be written: no permission, disk full."""
+    """A run folder that cannot be written: no permission, disk full; `report` is what there is to show all the same."""
+
+    report: object = None
 
 
 class CannotJudge(GradscopeError, RuntimeError):

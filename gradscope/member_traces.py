@@ -95,14 +95,12 @@ def _site_statistics(recorder: Recorder, keys: list[str], i: int, output: Column
 
     into_gate, out_of_gate = columns("grad_norm_a"), columns("grad_norm_z")
     arrives = np.concatenate([out_of_gate[:, 1:], output[:, None]], axis=1)[:, : len(keys)]
-    units = np.array([recorder.shapes[key].shuts.shape[-1] for key in keys], np.int64)
-    elements = units * np.array(recorder.records.samples, np.int64)[:, None]
     return {
         "act_rms": columns("act_rms"),
         "act_common_mode": columns("act_common_mode"),
         "gate_transmission": _ratio(out_of_gate, into_gate),
         "weight_transmission": _ratio(into_gate, arrives),
-        "grad_rms": out_of_gate / _root(elements),
+        "grad_rms": columns("grad_rms"),
     }
 
 
@@ -112,7 +110,7 @@ def _parameter_statistics(recorder: Recorder, names: list[str], i: int) -> dict[
         return np.stack(per_parameter, axis=1) if per_parameter else np.empty((len(recorder.records), 0), np.float32)
 
     weight = columns("weight_norm")
-    counts = np.array([p.values[0].numel() for p in recorder.parameters if p.name in names], np.int64)
+    counts = np.array([p.values[0].numel() for p in recorder.parameters if i in p.rows], np.int64)
     return {
         "grad_rms": columns("grad_norm") / _root(counts),
         "grad_to_weight": _ratio(columns("grad_norm"), weight),

@@ -53,7 +53,7 @@ class Recorder:
         self._handles: list[RemovableHandle] = []
         self._found: dict[tuple[str, str], Tensor] = {}
         self._calls: dict[str, int] = {}
-        self._copies: dict[str, Tensor] = {}
+        self._copies: dict[nn.Parameter, Tensor | None] = {}  # None where the optimizer's own state tells the step
         self._open: tuple[str, Tensor] | None = None  # the last site's key and output
         self._step = self._samples = 0
 
@@ -62,8 +62,9 @@ class Recorder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Remove what hooks may stand."""
+        """Remove what hooks may stand, and let go of a step that was not finished."""
         self._detach()
+        self._found, self._copies, self._open = {}, {}, None
 
     def begin(self, step: int) -> bool:
         """Attach the hooks if the schedule names this step (0-based); tell whether it does."""
@@ -71,7 +72,7 @@ class Recorder:
             return False
         with self._timed():
             self._detach()
-            self._found, self._calls, self._step, self._samples = {}, {}, step, 0
+            self._found, self._calls, self._copies, self._step, self._samples = {}, {}, {}, step, 0
             for watched in self._modules:
                 self._handles += [
                     watched.module.register_forward_pre_hook(self._before(watched)),
@@ -95,10 +96,9 @@ class Recorder:
         with self._timed(), torch.no_grad():
             self._detach()
             for parameter in self.parameters:
-                weight_norm = self._found.get((parameter.name, "weight_norm"))
-                if weight_norm is not None:
-                    moved = update_norm(parameter, self._optimizer, self._copies.get(parameter.name))
-                    self._found[parameter.name, "update_norm"] = parameter.spread(moved, self.members)
+                if parameter.parameter in self._copies:
+                    moved = update_norm(parameter, self._optimizer, self._copies[parameter.parameter])
+                    self._put(parameter, "update_norm", moved)
             self._copies = {}
             self.records.add(self._step, self._samples, self._found)
             self._found, self._open = {}, None
@@ -107,16 +107,20 @@ class Recorder:
         gradient = parameter.gradient
         if gradient is None:
             return
-        values, name = parameter.values, parameter.name
+        values = parameter.values
         taken = {
             "weight_norm": statistics.plain_norm(values),
             "grad_norm": statistics.plain_norm(gradient),
             "nonpositive_weight_frac": statistics.nonpositive_weight_frac(values),
         }
         for statistic, value in taken.items():
-            self._found[name, statistic] = parameter.spread(value, self.members)
-        if wants_copy(self._optimizer):
-            self._copies[name] = values.clone()
+            self._put(parameter, statistic, value)
+        self._copies[parameter.parameter] = values.clone() if wants_copy(self._optimizer) else None
+
+    def _put(self, parameter: MemberParameter, statistic: str, value: Tensor) -> None:
+        """Note one value per row; parameters of one name that belong to different members fill one record together."""
+        spread, held = parameter.spread(value, self.members), self._found.get((parameter.name, statistic))
+        self._found[parameter.name, statistic] = spread if held is None else torch.where(spread.isnan(), held, spread)
 
     def _before(self, watched: WatchedModule) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -171,8 +175,10 @@ class Recorder:
     def _gradient_hook(self, key: str, statistic: str) -> Callable[[Tensor], None]:
         def hook(gradient: Tensor) -> None:
             with self._timed(), torch.no_grad():
-                per_member = gradient if self.members > 1 or gradient.shape[0] == 1 else gradient.unsqueeze(0)
+                per_member = gradient if self.members > 1 or gradient.shape[:1] == (1,) else gradient.unsqueeze(0)
                 self._found[key, statistic] = statistics.norm(per_member)
+                if statistic == "grad_norm_z":
+                    self._found[key, "grad_rms"] = self._found[key, statistic] / (per_member[0].numel() ** 0.5)
 
         return hook
 

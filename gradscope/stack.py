@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from gradscope.activations import ActivationSpec
 from gradscope.elementwise import build_activation
+from gradscope.errors import DataError
 from gradscope.initial_weights import initial_linear
 from gradscope.recipe import Stack
 from gradscope.unit_activation import Blocks, UnitActivation
@@ -135,6 +136,8 @@ class _Norm(nn.Module):
             normalised = functional.layer_norm(z, z.shape[-1:], eps=self.EPS)
             return torch.addcmul(self.bias.unsqueeze(1), normalised, self.weight.unsqueeze(1))
         members, batch, units = z.shape
+        if self.training and batch < 2:
+            raise DataError("batch-norm has no variance in a batch of one sample; expected training.batch_size of at least 2")
         side_by_side = z.transpose(0, 1).reshape(batch, members * units)  # every unit of every member is a channel
         normalised = functional.batch_norm(
             side_by_side,

@@ -6,9 +6,9 @@ The file is an npz archive without pickles, replaced in one step at every flush,
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ IntArray = NDArray[np.integer]
 UNIT_STATISTICS = ("nonpositive_frac", "saturated_frac", "closed_frac", "common_mode")
 SITE_STATISTICS = ("act_rms", "act_common_mode", "gate_transmission", "weight_transmission", "grad_rms")
 PARAMETER_STATISTICS = ("grad_rms", "grad_to_weight", "update_to_weight", "nonpositive_weight_frac")
+SERIES = ("steps", "samples", "output_grad_norm", "loss", "evaluation_steps", "evaluation_metric", "evaluation_loss")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +91,23 @@ class Trace:
 
     def self_check(self) -> None:
         """Raise `TraceError` where shapes disagree or steps do not increase."""
-        records, sites = len(self.steps), len(self.sites)
         where = f"trace {self.arm}-{self.seed}"
+        for name in (
+            "steps",
+            "samples",
+            "output_grad_norm",
+            "loss",
+            "evaluation_steps",
+            "evaluation_metric",
+            "evaluation_loss",
+        ):
+            values = getattr(self, name)
+            if values.ndim != 1 or values.dtype.kind not in "iuf":
+                raise TraceError(f"{where}: {name}: expected one number per record, got {values.dtype} of shape {values.shape}")
+        for site in self.sites:
+            if site.shuts.ndim != 1 or site.shuts.shape != site.saturates.shape or site.shuts.dtype != bool:
+                raise TraceError(f"{where}: {site.name}: expected one truth value per unit in shuts and saturates")
+        records, sites = len(self.steps), len(self.sites)
         if len(self.samples) != records or len(self.output_grad_norm) != records:
             raise TraceError(f"{where}: expected {records} records everywhere, got {len(self.samples)} sample counts")
         if records > 1 and not (np.diff(self.steps) > 0).all():
@@ -122,7 +138,8 @@ class Trace:
                 np.savez_compressed(stream, **arrays)
             os.replace(part, path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not even the folder may be there
+                part.unlink()
             raise WriteError(f"{path}: cannot be written: {error.strerror}") from error
 
     @staticmethod
@@ -133,18 +150,21 @@ class Trace:
             TraceError: unreadable, not a trace, truncated, of a newer version, or inconsistent.
         """
         try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:  # numpy leaves a damaged file open
-                data = {name: archive[name] for name in archive.files}
+            with path.open("rb") as stream:  # numpy leaves a damaged file open
+                archive = np.load(stream, allow_pickle=False)
+                if isinstance(archive, np.ndarray):
+                    raise ValueError("a single array")
+                data = {name: values for name in archive.files if isinstance(values := archive[name], np.ndarray)}
         except OSError as error:
             raise TraceError(f"{path}: cannot be read: {error.strerror or error}") from error
-        except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged bytes
             raise TraceError(f"{path}: expected a trace file (npz), got a damaged or different file") from error
         return _trace(path, data)
 
 
-def _expect_shape(where: str, name: str, values: FloatArray, shape: tuple[int, ...]) -> None:
-    if values.shape != shape:
-        raise TraceError(f"{where}: {name}: expected shape {shape}, got {values.shape}")
+def _expect_shape(where: str, name: str, values: NDArray[np.generic], shape: tuple[int, ...]) -> None:
+    if values.shape != shape or values.dtype.kind not in "iuf":
+        raise TraceError(f"{where}: {name}: expected numbers of shape {shape}, got {values.dtype} of {values.shape}")
 
 
 def _arrays(trace: Trace) -> dict[str, NDArray[np.generic]]:
@@ -198,7 +218,7 @@ def _trace(path: Path, data: dict[str, NDArray[np.generic]]) -> Trace:
             parameters=tuple(meta["parameters"]),
             unit_statistics={
                 name: tuple(data[f"unit/{name}/{i}"] for i in range(len(meta["sites"])))  # type: ignore[misc]
-                for name in _names(data, "unit/")
+                for name in (_names(data, "unit/") if meta["sites"] else UNIT_STATISTICS)
             },
             site_statistics={name: data[f"site/{name}"] for name in _names(data, "site/")},  # type: ignore[misc]
             parameter_statistics={name: data[f"parameter/{name}"] for name in _names(data, "parameter/")},  # type: ignore[misc]
@@ -219,11 +239,12 @@ def _trace(path: Path, data: dict[str, NDArray[np.generic]]) -> Trace:
                 )
             },
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        trace.self_check()
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         if isinstance(error, TraceError):
             raise
-        raise TraceError(f"{path}: expected a gradscope trace, got a file without {error}") from error
-    trace.self_check()
+        text = " ".join(str(error).split())[:200]
+        raise TraceError(f"{path}: expected a gradscope trace, got a file with an unfit or missing part: {text}") from error
     return trace
 
 

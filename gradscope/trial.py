@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from gradscope import __version__, schedule
 from gradscope.arms import ArmPlan, build_network, pack, plan_arms
@@ -23,6 +24,7 @@ from gradscope.renderers.tensorboard import TensorBoardLog
 from gradscope.report import Report, Timing, save_report
 from gradscope.report_builder import RECIPE, TRACES, Circumstances, build_report
 from gradscope.run_folder import write_text
+from gradscope.stack import Population
 from gradscope.trace import Trace
 from gradscope.training import Trained, Watching, task_of, train
 
@@ -62,7 +64,7 @@ def check_fit(recipe: Recipe, data: Data) -> None:
         raise recipe.fault(reason, "training", "loss")
     needs_variance = any(name.startswith("batchnorm") for name in recipe.fix_names)
     needs_variance |= recipe.stack is not None and "batchnorm" in recipe.stack.norms
-    if training.batch_size < 2 and needs_variance:
+    if needs_variance and min(training.batch_size, samples) < 2:
         text = "expected at least 2 with batch-norm, got 1; or name other fixes (--fixes none)"
         raise recipe.fault(text, "training", "batch_size")
     recipe.check_output_width(data.outputs)
@@ -85,7 +87,7 @@ def run_trial(recipe: Recipe, data: Data, conditions: Conditions) -> Report:
         conditions: device, folder, limits.
 
     Raises:
-        WriteError: the folder could not be written to the end; `report` on it holds the report all the same.
+        WriteError: the folder cannot be written: at once where nothing can be, else after the training, with its report.
         CodeError: code of the user's own failed.
     """
     data = (data.flattened() if recipe.stack else data).to(conditions.device)
@@ -122,7 +124,7 @@ def _train_all(arms: Sequence[ArmPlan], recipe: Recipe, data: Data, conditions: 
         done.traces |= {(trace.arm, trace.seed): trace for trace in result.traces}
         done.train_s += result.train_s
         done.recording_s += result.recording_s
-        done.parameters = done.parameters or sum(p.numel() for p in network.parameters()) // len(batch.members)
+        done.parameters = done.parameters or count_parameters(network)
         done.interrupted = result.interrupted
         if done.interrupted:
             break
@@ -179,7 +181,7 @@ class _Writer:
                 fixed = fixed_recipe(recipe, report.recommended, allow_code=allow_code)
                 write_text(self._folder / "fixed.yaml", dump_recipe(fixed, f"{recipe.name} with the fix {report.recommended}"))
         except WriteError as error:
-            error.report = report  # type: ignore[attr-defined]
+            error.report = report
             raise
         finally:
             self._log.close()
@@ -190,6 +192,13 @@ class _Writer:
         for trace in traces:
             trace.save(self._folder / TRACES / f"{trace.arm}-{trace.seed}.npz")
         self._log.update(traces)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of weights of a network, or of a population's first member."""
+    if not isinstance(network, Population):
+        return sum(parameter.numel() for parameter in network.parameters())
+    return sum(parameter[0].numel() for _, parameter, rows in network.named_member_parameters() if 0 in rows)
 
 
 def fixed_recipe(recipe: Recipe, fix: str, *, allow_code: bool) -> Recipe:

@@ -15,6 +15,7 @@ from unittest.mock import patch
 from gradscope.cli import main
 
 MAIN = "from gradscope.cli import main; main()"
+ROOT = Path(__file__).parents[1]
 STRIPPED = ("NO_COLOR", "FORCE_COLOR", "PYTHONIOENCODING", "COLUMNS", "GRADSCOPE_DATA", "TTY_COMPATIBLE")
 
 
@@ -46,9 +47,9 @@ def _text(stream: io.TextIOWrapper) -> str:
 
 
 def environment(**changes: str) -> Mapping[str, str]:
-    """The environment of a fresh shell, with one thread."""
+    """The environment of a fresh shell, with one thread, in which this tree's gradscope is found from every folder."""
     found = {name: value for name, value in os.environ.items() if name not in STRIPPED}
-    return found | {"OMP_NUM_THREADS": "1", "TERM": "xterm-256color"} | changes
+    return found | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TERM": "xterm-256color"} | changes
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -377,7 +377,14 @@ def full_disk(monkeypatch, after):
     monkeypatch.setattr(os, "replace", failing)
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 4])
+def test_where_nothing_can_be_written_nothing_is_trained(tmp_path, monkeypatch):
+    full_disk(monkeypatch, 0)
+    with pytest.raises(WriteError, match="No space left on device") as caught:
+        trial(PUBLISHED, tmp_path)
+    assert caught.value.report is None
+
+
+@pytest.mark.parametrize("after", [1, 2, 4])
 def test_on_a_full_disk_the_training_goes_on_and_the_report_is_there(after, tmp_path, monkeypatch):
     full_disk(monkeypatch, after)
     with pytest.raises(WriteError, match="No space left on device") as caught:

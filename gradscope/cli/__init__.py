@@ -45,7 +45,10 @@ def main() -> None:
         print("gradscope: interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # since click 8.2
+            error.show()
+        else:
+            print(f"gradscope: {' '.join(error.format_message().split())}", file=sys.stderr)
         code = error.exit_code
     except CannotJudge as error:
         print(f"gradscope: {error}", file=sys.stderr)

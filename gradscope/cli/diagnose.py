@@ -42,6 +42,7 @@ def diagnose(
     from gradscope.errors import CodeError, WriteError
     from gradscope.recipe import replace
     from gradscope.recipe_file import load_recipe
+    from gradscope.report import Report
 
     chosen = replace(load_recipe(recipe), data=data, seeds=seeds, epochs=epochs, device=device, fixes=_fix_list(fixes))
     if chosen.needs_code and not allow_code:
@@ -64,7 +65,9 @@ def diagnose(
         try:
             report = run_trial(chosen, samples, conditions)
         except WriteError as error:
-            failure, report = error, error.report  # type: ignore[attr-defined]
+            if not isinstance(error.report, Report):
+                raise
+            failure, report = error, error.report
     if quiet and form == "text":
         from gradscope.renderers.verdict import headline
 

@@ -94,10 +94,12 @@ def _report_of(run: Path) -> Report:
     """Return the report of a run folder, or of a report's file.
 
     Raises:
-        TraceError: there is none: the run was killed before its end, or the file is damaged.
+        TraceError: the file is damaged, or those that a killed run has left.
     """
     from gradscope.report import load_report
 
     if run.is_dir() and not (run / "report.json").exists():
-        raise TraceError(f"{run}: expected report.json, found {_traces(run)} traces: the run was killed; diagnose it again")
+        from gradscope.report_builder import report_of_killed_run
+
+        return report_of_killed_run(run)
     return load_report(run)

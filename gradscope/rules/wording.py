@@ -59,7 +59,7 @@ def why_shut(trace: Trace, site: int, first_step: int) -> str:
     largest = float(np.nanmax(upto)) if upto.size and np.isfinite(upto).any() else math.nan
     if first_step > 0 and largest > 0.1:
         return (
-            f"the units were open at first and shut by step {first_step}, after updates of up to {percent(min(largest, 99))} "
+            f"the units were open at first and shut by step {first_step}, after updates of up to {percent(min(largest, 99.0))} "
             "of the weights' size: the steps are too large"
         )
     if first_step == 0:
