@@ -49,6 +49,7 @@ def diagnose(
         named, where = chosen.needs_code[0]
         raise CodeError(f"{where}: '{named}' runs code of its own; read it, then add --allow-code")
 
+    _share_the_machine()
     from gradscope.device import choose_device
     from gradscope.progress import training_progress
     from gradscope.run_folder import make_run_folder
@@ -80,6 +81,17 @@ def diagnose(
     if report.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_CANNOT_JUDGE if report.verdict == "undecided" else EXIT_DONE
+
+
+def _share_the_machine() -> None:
+    """Let torch's threads sleep while they wait for each other, unless the user says otherwise; only before torch is loaded.
+
+    By default they spin; where another process wants a core as well, each small operation then costs a time slice. Measured
+    on two cores with one busy process beside: 10 epochs of the main job in 10 s instead of 109 s.
+    """
+    import os
+
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _fix_list(text: str | None) -> list[str] | None:

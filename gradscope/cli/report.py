@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gradscope.errors import TraceError
+from gradscope.errors import TraceError, WriteError
 from gradscope.renderers import FORMATS, load_renderer
 
 if TYPE_CHECKING:
@@ -34,12 +35,25 @@ def report(run: Path, form: str) -> int:
 
 
 def show(report: Report, form: str, run_folder: Path | None) -> None:
-    """Print a report on stdout in one of `FORMATS`; a reader that goes away (`| head`) ends it quietly."""
+    """Print a report on stdout in one of `FORMATS`."""
+    put(lambda: _text_of(report, form, run_folder))
+
+
+def put(make: Callable[[], str]) -> None:
+    """Print a text on stdout, where there is one; a reader that goes away (`| head`) ends it quietly.
+
+    Raises:
+        WriteError: stdout is a file that cannot be written.
+    """
+    if sys.stdout is None:  # closed by who started us
+        return
     try:
-        sys.stdout.write(_text_of(report, form, run_folder))
+        sys.stdout.write(make())
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's last flush fails loudly
+        if not isinstance(error, BrokenPipeError):
+            raise WriteError(f"standard output: cannot be written: {error.strerror}") from error
 
 
 def _text_of(report: Report, form: str, run_folder: Path | None) -> str:
