@@ -27,6 +27,7 @@ IntArray = NDArray[np.integer]
 
 UNIT_STATISTICS = ("nonpositive_frac", "saturated_frac", "closed_frac", "common_mode")
 SITE_STATISTICS = ("act_rms", "act_common_mode", "gate_transmission", "weight_transmission", "grad_rms")
+SERIES = ("steps", "samples", "output_grad_norm", "loss", "evaluation_steps", "evaluation_metric", "evaluation_loss")
 PARAMETER_STATISTICS = ("grad_rms", "grad_to_weight", "update_to_weight", "nonpositive_weight_frac")
 SERIES = ("steps", "samples", "output_grad_norm", "loss", "evaluation_steps", "evaluation_metric", "evaluation_loss")
 
@@ -92,15 +93,7 @@ class Trace:
     def self_check(self) -> None:
         """Raise `TraceError` where shapes disagree or steps do not increase."""
         where = f"trace {self.arm}-{self.seed}"
-        for name in (
-            "steps",
-            "samples",
-            "output_grad_norm",
-            "loss",
-            "evaluation_steps",
-            "evaluation_metric",
-            "evaluation_loss",
-        ):
+        for name in SERIES:
             values = getattr(self, name)
             if values.ndim != 1 or values.dtype.kind not in "iuf":
                 raise TraceError(f"{where}: {name}: expected one number per record, got {values.dtype} of shape {values.shape}")
@@ -180,16 +173,8 @@ def _arrays(trace: Trace) -> dict[str, NDArray[np.generic]]:
         "unseen": trace.unseen,
         "notes": trace.notes,
     }
-    arrays: dict[str, NDArray[np.generic]] = {
-        "meta": np.array(json.dumps(meta)),
-        "steps": trace.steps,
-        "samples": trace.samples,
-        "output_grad_norm": trace.output_grad_norm,
-        "loss": trace.loss,
-        "evaluation_steps": trace.evaluation_steps,
-        "evaluation_metric": trace.evaluation_metric,
-        "evaluation_loss": trace.evaluation_loss,
-    }
+    arrays: dict[str, NDArray[np.generic]] = {"meta": np.array(json.dumps(meta))}
+    arrays |= {name: getattr(trace, name) for name in SERIES}
     for i, site in enumerate(trace.sites):
         arrays[f"shuts/{i}"], arrays[f"saturates/{i}"] = site.shuts, site.saturates
     for name, per_site in trace.unit_statistics.items():
@@ -228,15 +213,7 @@ def _trace(path: Path, data: dict[str, NDArray[np.generic]]) -> Trace:
             notes=tuple(meta["notes"]),
             **{
                 name: data[name]  # type: ignore[arg-type]
-                for name in (
-                    "steps",
-                    "samples",
-                    "output_grad_norm",
-                    "loss",
-                    "evaluation_steps",
-                    "evaluation_metric",
-                    "evaluation_loss",
-                )
+                for name in SERIES
             },
         )
         trace.self_check()
