@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +25,15 @@ def make_run_folder(parent: Path, recipe_name: str) -> Path:
     except OSError as error:
         raise WriteError(f"{folder}: cannot be created: {error.strerror}; name another folder with --out") from error
     return folder
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a run that recorded nothing, and the recipe's folder if it is empty then."""
+    if any((folder / "trace").glob("*.npz")):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # it holds other runs
+        folder.parent.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

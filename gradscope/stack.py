@@ -56,6 +56,9 @@ class Population(nn.Module):
         if len(hidden) != 1:
             raise ValueError(f"expected members with the same hidden widths, got {len(hidden)} kinds")
         self.size = len(members)
+        self.has_user_code = any(
+            block.activation.is_reference for member in members for layer in member.stack.layers for block in layer.blocks
+        )
         widths = [inputs, *hidden.pop(), outputs]
         make = build or (lambda spec: build_activation(spec, allow_code=allow_code))
         self.layers = nn.ModuleList(StackLayer(members, widths[i], widths[i + 1], i, make) for i in range(len(widths) - 1))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gradscope.data import Data
-from gradscope.errors import CodeError
+from gradscope.errors import CodeError, GradscopeError
 from gradscope.member_traces import MemberName, Progress, build_traces
 from gradscope.objective import Score, losses
 from gradscope.recipe import Training
@@ -141,6 +141,7 @@ class _Loop:
         self.network, self.members, self.data, self.training = network, members, data, training
         self.task, self.watching = task, watching
         self.is_population = isinstance(network, Population)
+        self.runs_user_code = network.has_user_code if isinstance(network, Population) else True
         self.optimizer = make_optimizer(network, training)
         self.order = BatchOrder([m.seed for m in members], len(data.x_train), training.batch_size, data.x_train.device)
         self.loss = torch.zeros(task.planned_steps, len(members), device=data.x_train.device)
@@ -177,7 +178,8 @@ class _Loop:
     def _step(self, indices: Tensor) -> None:
         step, recorder = self.result.steps, self.recorder
         recorder.begin(step)
-        member_losses = losses(self.training.loss, self._output(self.data.x_train, indices), self.data.y_train[indices])
+        rows = indices if self.is_population else indices[0]
+        member_losses = losses(self.training.loss, self._output(self.data.x_train[rows]), self.data.y_train[indices])
         self.optimizer.zero_grad()
         member_losses.sum().backward()  # members share no parameter: each gets the gradient of its own loss
         recorder.gradients_ready()
@@ -186,31 +188,30 @@ class _Loop:
         self.loss[step] = member_losses.detach()
         self.result.steps += 1
 
-    def _output(self, samples: Tensor, indices: Tensor) -> Tensor:
-        if self.is_population:
-            output = self.network(samples[indices])
-            assert isinstance(output, Tensor)
-            return output
-        return self._model_output(samples[indices[0]]).unsqueeze(0)
-
-    def _model_output(self, x: Tensor) -> Tensor:
+    def _output(self, x: Tensor) -> Tensor:
+        """Return [member, batch, output]; `x` is [member, batch, ...] or shared for a population, [batch, ...] for a model."""
         try:
             output = self.network(x)
-        except Exception as error:  # whatever the user's model raises
+        except Exception as error:  # whatever the user's code raises
+            if isinstance(error, GradscopeError) or not self.runs_user_code:
+                raise
             text = " ".join(str(error).split())
-            raise CodeError(f"model: failed on a batch of shape {list(x.shape)}: {type(error).__name__}: {text}") from error
+            what = "an activation" if self.is_population else "model"
+            raise CodeError(f"{what}: failed on a batch of shape {list(x.shape)}: {type(error).__name__}: {text}") from error
+        if self.is_population:
+            return output  # type: ignore[no-any-return]
         wanted = [len(x), self.data.outputs]
         if not isinstance(output, Tensor) or list(output.shape) != wanted:
             got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise CodeError(f"model: expected an output of shape {wanted} (batch, outputs of {self.data.name}), got {got}")
-        return output
+        return output.unsqueeze(0)
 
     @torch.no_grad()
     def _evaluate(self) -> None:
         self.network.eval()
         score = Score(self.training.loss, self.data)
         for x, y in zip(torch.split(self.data.x_test, TEST_BATCH), torch.split(self.data.y_test, TEST_BATCH), strict=True):
-            output = self.network(x) if self.is_population else self._model_output(x).unsqueeze(0)
+            output = self._output(x)
             score.add(output, y.expand(len(output), *y.shape))
         metric, loss = score.result()
         self.progress.evaluation_steps.append(self.result.steps)

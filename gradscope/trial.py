@@ -15,7 +15,7 @@ from gradscope import __version__, schedule
 from gradscope.arms import ArmPlan, build_network, pack, plan_arms
 from gradscope.cost import measure_costs
 from gradscope.data import Data
-from gradscope.errors import WriteError
+from gradscope.errors import CodeError, WriteError
 from gradscope.fixes import find_fix
 from gradscope.objective import unfit
 from gradscope.recipe import Recipe
@@ -107,20 +107,19 @@ def _train_all(arms: Sequence[ArmPlan], recipe: Recipe, data: Data, conditions: 
     for batch in pack(arms):
         network = build_network(batch, data, conditions.device, allow_code=conditions.allow_code)
         training = batch.recipe.training
-        result: Trained = train(
-            network,
-            batch.members,
-            data,
-            training,
-            task_of(data, training, conditions.steps),
-            Watching(
-                schedule=schedule.every(watch.every) if watch.every else schedule.default,
-                schedule_name=f"every {watch.every}" if watch.every else "default",
-                flush=writer.flush,
-                advance=conditions.advance,
-                should_stop=conditions.should_stop,
-            ),
+        watching = Watching(
+            schedule=schedule.every(watch.every) if watch.every else schedule.default,
+            schedule_name=f"every {watch.every}" if watch.every else "default",
+            flush=writer.flush,
+            advance=conditions.advance,
+            should_stop=conditions.should_stop,
         )
+        try:
+            task = task_of(data, training, conditions.steps)
+            result: Trained = train(network, batch.members, data, training, task, watching)
+        except CodeError as error:
+            where = recipe.where("model") if recipe.model else recipe.where("stack", "activations")
+            raise CodeError(f"{where}: {error}") from error
         done.traces |= {(trace.arm, trace.seed): trace for trace in result.traces}
         done.train_s += result.train_s
         done.recording_s += result.recording_s

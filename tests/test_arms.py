@@ -112,7 +112,8 @@ def test_models_train_alone_each_from_its_seed(own):
     [
         ("fails", "failed: RuntimeError: no such layer"),
         ("number", "expected a callable that returns a torch.nn.Module, got int"),
-        ("ready", "got a module that all seeds would share; name its class or a function"),  # the second seed would go on from the first
+        # the second seed would go on from the first
+        ("ready", "got a module that all seeds would share; name its class or a function"),
         ("empty", "expected a model with parameters to train, got one without"),
         ("frozen", "expected a model with parameters to train, got one without"),
         ("absent", "cannot be loaded: AttributeError"),

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from command_line import environment
 
 import gradscope
@@ -53,7 +52,9 @@ def test_the_modules_that_import_torch_are_those_that_are_listed():
         "    try: importlib.import_module(name)\n"
         "    except ImportError: print(name)\n"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True, env=environment())
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True, env=environment()
+    )
     assert set(done.stdout.split()) == NEED_TORCH & set(EVERY)
     assert set(EVERY) >= NEED_TORCH, "a module listed here is gone"
 
@@ -66,7 +67,14 @@ def loaded_by(*arguments, cwd=None):
         "except SystemExit as end:\n"
         "    print('\\n#', end.code, *sorted({name.split('.')[0] for name in sys.modules}))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=True, env=environment(), cwd=cwd)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(),
+        cwd=cwd,
+    )
     code, *names = done.stdout.splitlines()[-1].removeprefix("# ").split()
     return int(code), set(names)
 

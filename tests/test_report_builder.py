@@ -94,7 +94,7 @@ def test_an_arm_that_was_not_reached_is_left_out():
 @pytest.mark.parametrize("missing", [1, 2])
 def test_an_arm_that_lacks_seeds_is_left_out(missing):
     """Of a run that was stopped between the seeds of a fix."""
-    traces = arms("control", "batchnorm-last", "batchnorm-all", control=0.2)[: -missing]
+    traces = arms("control", "batchnorm-last", "batchnorm-all", control=0.2)[:-missing]
     report = build_report(recipe(), traces, Circumstances(interrupted=True))
     assert [o.fix for o in report.fixes] == ["batchnorm-last"]
     assert len(report.control.values) == 3

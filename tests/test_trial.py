@@ -237,7 +237,12 @@ def test_an_activation_of_the_user_s_own_in_a_stack(own, tmp_path):
 
 
 def test_user_code_is_not_run_without_leave(own):
-    for text in (model_text(f"{own}:with_modules"), stack_text(fixes=f"['{own}:Placebo']"), stack_text(f"[relu, '{own}:Gentle', none]")):
+    named = [
+        model_text(f"{own}:with_modules"),
+        stack_text(fixes=f"['{own}:Placebo']"),
+        stack_text(f"[relu, '{own}:Gentle', none]"),
+    ]
+    for text in named:
         with pytest.raises(CodeError, match="--allow-code"):
             trial(text)
     assert own not in sys.modules
@@ -326,7 +331,8 @@ def test_units_of_one_layer_mixed(tmp_path):
     site = traces_in(tmp_path)["control", 1].sites[1]
     assert site.shuts.tolist() == [True] + [False] * 7
     assert site.saturates.tolist() == [False] + [True] * 7
-    assert load_recipe(tmp_path / "recipe.yaml").stack == recipe_of(stack_text("[[relu, tanh], {relu: 1, sigmoid: 7}, none]")).stack
+    wanted = recipe_of(stack_text("[[relu, tanh], {relu: 1, sigmoid: 7}, none]"))
+    assert load_recipe(tmp_path / "recipe.yaml").stack == wanted.stack
 
 
 def test_an_output_layer_whose_blocks_do_not_fit_the_data(tmp_path):
@@ -392,6 +398,13 @@ def test_on_a_full_disk_the_training_goes_on_and_the_report_is_there(after, tmp_
     assert "\n" not in str(caught.value)
     assert caught.value.report.verdict == "sick"
     assert caught.value.report.recommended == "batchnorm-last"
+
+
+def test_on_a_disk_that_is_full_from_the_start_nothing_is_trained(tmp_path, monkeypatch):
+    full_disk(monkeypatch, 0)
+    with pytest.raises(WriteError, match="recipe.yaml: cannot be written: No space left on device"):
+        trial(PUBLISHED, tmp_path)
+    assert not (tmp_path / "trace").exists()
 
 
 def test_a_disk_that_has_room_again_in_time_is_no_error(tmp_path, monkeypatch):

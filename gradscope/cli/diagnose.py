@@ -38,7 +38,7 @@ def diagnose(
     Exit code 0: done, whatever was found; 2: wrong use or a bad recipe; 3: could not judge; 130: interrupted.
     """
     from gradscope.cli import EXIT_CANNOT_JUDGE, EXIT_DONE, EXIT_INTERRUPTED, EXIT_WRONG_USE
-    from gradscope.cli.report import show
+    from gradscope.cli.report import put, show
     from gradscope.errors import CodeError, WriteError
     from gradscope.recipe import replace
     from gradscope.recipe_file import load_recipe
@@ -52,7 +52,7 @@ def diagnose(
     _share_the_machine()
     from gradscope.device import choose_device
     from gradscope.progress import training_progress
-    from gradscope.run_folder import make_run_folder
+    from gradscope.run_folder import discard, make_run_folder
     from gradscope.trial import Conditions, check_fit, planned_steps, run_trial
 
     place = choose_device(chosen)
@@ -65,6 +65,9 @@ def diagnose(
         conditions = Conditions(place, folder, steps, allow_code, lambda n: advance(n), lambda: stop[0])
         try:
             report = run_trial(chosen, samples, conditions)
+        except CodeError:
+            discard(folder)
+            raise
         except WriteError as error:
             if not isinstance(error.report, Report):
                 raise
@@ -72,7 +75,7 @@ def diagnose(
     if quiet and form == "text":
         from gradscope.renderers.verdict import headline
 
-        click.echo(f"{report.verdict.upper()} {headline(report)}")
+        put(lambda: f"{report.verdict.upper()} {headline(report)}\n")
     else:
         show(report, form, folder)
     if failure:

@@ -69,7 +69,7 @@ def test_the_newest_run_below_is_shown_and_named(tmp_path: Path) -> None:
         (lambda path: None, "found nothing there"),
         (lambda path: path.mkdir(), "found no report.json"),
         (lambda path: (path / "trace").mkdir(parents=True), "found no report.json"),
-        (lambda path: [(path / "trace").mkdir(parents=True), (path / "trace" / "control-1.npz").touch()], "expected the recipe of a run"),
+        (lambda path: [(path / "trace").mkdir(parents=True), (path / "trace" / "control-1.npz").touch()], "recipe of a run"),
         (lambda path: path.write_text("recipe: 1"), "expected a report in JSON"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "expected a report in JSON"),
         (lambda path: path.write_text("[]"), "expected a gradscope report"),

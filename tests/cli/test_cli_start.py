@@ -68,7 +68,12 @@ def test_without_a_command_the_help_is_shown():
 
 def test_as_a_module(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "gradscope", "--version"], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment()
+        [sys.executable, "-m", "gradscope", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=environment(),
     )
     assert done.stdout.strip().endswith(__version__)
 
