@@ -13,10 +13,11 @@ from gradscope.data import Data
 from gradscope.effects import CONTROL, RESEED
 from gradscope.errors import CodeError
 from gradscope.fixes import find_fix
+from gradscope.initial_weights import seeded
 from gradscope.member_traces import MemberName
 from gradscope.recipe import Recipe
 from gradscope.stack import Population, StackMember
-from gradscope.user_code import load_reference
+from gradscope.user_code import load_reference, running_user_code
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,13 @@ def plan_arms(recipe: Recipe, *, allow_code: bool) -> list[ArmPlan]:
     arms = [ArmPlan(CONTROL, recipe, seeds)]
     for i, name in enumerate(recipe.fix_names):
         fix = find_fix(name, allow_code=allow_code, where=recipe.where("fixes", i))
-        arms.append(ArmPlan(name, fix.apply(recipe), seeds, fix.summary))
+        with running_user_code(f"{recipe.where('fixes', i)}: '{name}'"):
+            changed: object = fix.apply(recipe)
+        if not isinstance(changed, Recipe):
+            raise CodeError(
+                f"{recipe.where('fixes', i)}: '{name}': expected apply to return a Recipe, got {type(changed).__name__}"
+            )
+        arms.append(ArmPlan(name, changed, seeds, fix.summary))
     if recipe.fix_names:
         arms.append(ArmPlan(RESEED, recipe, other_seeds(seeds)))
     return arms
@@ -89,13 +96,8 @@ def build_network(batch: Batch, data: Data, device: torch.device, *, allow_code:
     if isinstance(build, nn.Module):
         text = "expected a callable that returns a new torch.nn.Module, got a module that all seeds would share"
         raise CodeError(f"{where}: '{reference}': {text}; name its class or a function")
-    with torch.random.fork_rng():
-        torch.manual_seed(batch.members[0].seed)
-        try:
-            network = build() if callable(build) else build
-        except Exception as error:  # whatever the user's function raises
-            text = " ".join(str(error).split())
-            raise CodeError(f"{where}: '{reference}' failed: {type(error).__name__}: {text}") from error
+    with seeded(batch.members[0].seed), running_user_code(f"{where}: '{reference}' failed"):
+        network = build() if callable(build) else build
     if not isinstance(network, nn.Module):
         raise CodeError(
             f"{where}: '{reference}': expected a callable that returns a torch.nn.Module, got {type(network).__name__}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,10 +16,25 @@ from gradscope.training import BatchOrder, make_optimizer
 ROUNDS, STEPS = 7, 4  # blocks in turns: slow moments of the machine hit all arms alike; the median drops the worst
 
 
-def measure_costs(arms: Sequence[ArmPlan], data: Data, device: torch.device, *, allow_code: bool) -> dict[str, float]:
-    """Return time per step of each arm over that of the first one: the median over blocks that take turns."""
+def measure_costs(
+    arms: Sequence[ArmPlan],
+    data: Data,
+    device: torch.device,
+    *,
+    allow_code: bool,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[str, float]:
+    """Return time per step of each arm over that of the first one: the median over blocks that take turns.
+
+    Nothing is returned if `should_stop` says so in between.
+    """
     steppers = [_Stepper(pack([arm])[0], data, device, allow_code=allow_code) for arm in arms]
-    times = np.array([[stepper.block() for stepper in steppers] for _ in range(ROUNDS + 1)])[1:]  # the first warms up
+    rounds: list[list[float]] = []
+    for _ in range(ROUNDS + 1):
+        rounds.append([stepper.block() for stepper in steppers])
+        if should_stop():
+            return {}
+    times = np.array(rounds)[1:]  # the first warms up
     ratios = np.median(times / times[:, :1], axis=0)
     return {arm.name: float(f"{ratio:.3g}") for arm, ratio in zip(arms, ratios, strict=True)}
 
@@ -45,4 +60,6 @@ class _Stepper:
             self.optimizer.step()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
         return time.perf_counter() - start

@@ -28,15 +28,8 @@ class Diagnosis:
     hypotheses: list[Hypothesis]
     waterfalls: list[Waterfall]
     coverage: Coverage
-
-    @property
-    def errors(self) -> dict[str, list[int]]:
-        """The rules with an error finding, each with the seeds that it stands in."""
-        found: dict[str, set[int]] = {}
-        for finding in self.findings:
-            if finding.severity == "error":
-                found.setdefault(finding.rule, set()).update(finding.seeds)
-        return {rule: sorted(seeds) for rule, seeds in found.items()}
+    errors: Mapping[str, Sequence[int]]
+    """The rules with an error, each with the seeds in which it is one (in others it may be milder)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +68,7 @@ def diagnose(traces: Sequence[Trace], rules: Sequence[type[Rule]] = RULES) -> Di
         hypotheses=published_hypotheses(traces),
         waterfalls=waterfalls(traces),
         coverage=coverage(traces),
+        errors=_errors(placed),
     )
 
 
@@ -110,6 +104,14 @@ def _verdict(findings: list[Finding], undecided: list[Undecided], traces: Sequen
     if undecided or not any(trace.sites and len(trace.steps) for trace in traces):
         return "undecided"
     return "healthy"
+
+
+def _errors(placed: list[_Placed]) -> dict[str, list[int]]:
+    found: dict[str, set[int]] = {}
+    for item in placed:
+        if item.seen.is_error:
+            found.setdefault(item.seen.rule.slug, set()).add(item.seed)
+    return {rule: sorted(seeds) for rule, seeds in found.items()}
 
 
 def _findings(placed: list[_Placed], order: list[str]) -> list[Finding]:

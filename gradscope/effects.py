@@ -55,8 +55,9 @@ def control_of(arm: Arm, like: Trace) -> Control:
 
 def outcome(control: Arm, fix: Arm, *, chance: float, summary: str = "", cost: float | None = None) -> FixOutcome:
     """Return the effect of a fix: mean of the paired differences, interval, error findings cleared, verdict."""
-    effect = fix.mean - control.mean
-    found = effect_interval(control.values, fix.values, floor=chance)
+    before_values, after_values = bounded(control.values, chance), bounded(fix.values, chance)
+    effect = float(np.mean(np.subtract(after_values, before_values)))
+    found = effect_interval(before_values, after_values, floor=chance)
     before, after = set(control.standing), set(fix.diagnosis.errors)
     cleared = sorted(before - after)
     return FixOutcome(
@@ -70,12 +71,31 @@ def outcome(control: Arm, fix: Arm, *, chance: float, summary: str = "", cost: f
         values=list(fix.values),
         cleared=cleared,
         remaining=sorted(after),
-        verdict=verdict_of(control, fix, found, cleared=bool(cleared), was_sick=bool(control.diagnosis.errors)),
+        verdict=verdict_of(control, fix, found, cleared=bool(cleared), was_sick=bool(before), chance=chance),
         cost=cost,
     )
 
 
-def verdict_of(control: Arm, fix: Arm, interval: tuple[float, float] | None, *, cleared: bool, was_sick: bool) -> FixVerdict:
+def bounded(values: Sequence[float], chance: float) -> list[float]:
+    """Return a metric per seed as comparisons take it: in a bounded range, a run without a finite one as failed.
+
+    Accuracies stand as they are. R2 has no lower end, so what is worse than the constant answer (0) counts as that.
+
+    >>> bounded([0.9, float("nan"), -30.0], 0.0)
+    [0.9, 0.0, 0.0]
+    """
+    return [max(value, 0.0) if np.isfinite(value) else chance for value in values]
+
+
+def verdict_of(
+    control: Arm,
+    fix: Arm,
+    interval: tuple[float, float] | None,
+    *,
+    cleared: bool,
+    was_sick: bool,
+    chance: float = 0.0,
+) -> FixVerdict:
     """Say what follows from interval and findings.
 
     * works: the interval lies above zero, and an error finding of the control is gone (where it had any);
@@ -90,7 +110,7 @@ def verdict_of(control: Arm, fix: Arm, interval: tuple[float, float] | None, *, 
         return "works" if cleared or not was_sick else "inconclusive"
     if interval[1] < 0:
         return "harms"
-    differences = np.subtract(fix.values, control.values)
+    differences = np.subtract(bounded(fix.values, chance), bounded(control.values, chance))
     noise = 2 * float(np.std(differences, ddof=1)) / len(differences) ** 0.5
     small = abs(float(differences.mean())) <= max(noise, NEGLIGIBLE)
     return "no effect" if small and not cleared else "inconclusive"

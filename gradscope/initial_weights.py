@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -16,14 +19,21 @@ def layer_seed(seed: int, layer: int) -> int:
     return (seed * 1_000_003 + layer) % 2**63
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw from this seed on the host within the block; before and after it, torch's random state is what it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
+        yield
+
+
 def initial_linear(inputs: int, outputs: int, init: str | NormalInit, seed: int, layer: int) -> tuple[Tensor, Tensor]:
     """Return weight [output, input] and bias [output] in float32, the same on every device.
 
     `default` is exactly what `torch.manual_seed(layer_seed(seed, layer)); torch.nn.Linear(inputs, outputs)` gives; every
     other initialisation sets the biases to zero. torch's global random state is left as it was.
     """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(layer_seed(seed, layer))
+    with seeded(layer_seed(seed, layer)), torch.no_grad():
         linear = nn.Linear(inputs, outputs, dtype=torch.float32)
         if init != "default":
             linear.bias.zero_()

@@ -35,7 +35,8 @@ def effect_interval(
     Args:
         control: metric of the untouched arm, [seed].
         fix: metric of the arm with the fix, [seed], same seeds in the same order.
-        floor: what a failed run scores (chance); a lower value seen in the data replaces it.
+        floor: what a failed run scores (chance); a lower value seen in the data replaces it. A metric without a lower end,
+            such as R2, has to be bounded before.
         ceiling: what a perfect run scores; a higher value seen in the data replaces it.
         confidence: two-sided level.
 

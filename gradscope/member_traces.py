@@ -45,7 +45,7 @@ def build_traces(
 
 def _member_trace(recorder: Recorder, i: int, member: MemberName, progress: Progress, task: Task, schedule: str) -> Trace:
     records = recorder.records
-    keys = [key for key in recorder.shapes if not _rows(recorder.shapes[key].linear, i).all()]
+    keys = [key for key in recorder.shapes if not _row(recorder.host_shape(key).linear, i).all()]
     sites = tuple(_site(recorder, key, i) for key in keys)
     metric = [values[i] for values in progress.evaluation_metric]
     test_loss = [values[i] for values in progress.evaluation_loss]
@@ -76,16 +76,15 @@ def _member_trace(recorder: Recorder, i: int, member: MemberName, progress: Prog
     )
 
 
-def _rows(values: object, member: int) -> NDArray[np.bool_]:
-    array = np.asarray(values.cpu() if hasattr(values, "cpu") else values)
-    return np.asarray(array[member if len(array) > 1 else 0])
+def _row(values: NDArray[np.bool_], member: int) -> NDArray[np.bool_]:
+    return np.asarray(values[member if len(values) > 1 else 0])
 
 
 def _site(recorder: Recorder, key: str, i: int) -> Site:
-    shape, labels = recorder.shapes[key], recorder.labels[key]
+    shape, labels = recorder.host_shape(key), recorder.labels[key]
     _, number, call = key.partition("#")
     name = labels[i if len(labels) > 1 else 0] + number + call
-    return Site(name, _rows(shape.shuts, i), _rows(shape.saturates, i), is_output=key == recorder.output_site)
+    return Site(name, _row(shape.shuts, i), _row(shape.saturates, i), is_output=key == recorder.output_site)
 
 
 def _site_statistics(recorder: Recorder, keys: list[str], i: int, output: Column) -> dict[str, Column]:

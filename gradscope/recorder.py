@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -27,8 +29,16 @@ from gradscope.statistics import Shape
 
 FUNCTIONS_NOT_SEEN = "activations called as functions (F.relu(x), x.relu()) are not seen, only modules (nn.ReLU)"
 
-# Of the recorded steps, every third one looks at the parameters too (the first always): they are many and change slowly.
-PARAMETERS_EVERY = 3
+# Of the recorded steps, every fifth one looks at the parameters too (the first always): they are many and change slowly.
+PARAMETERS_EVERY = 5
+
+
+class HostShape(NamedTuple):
+    """The truth values of `statistics.Shape` on the host."""
+
+    shuts: NDArray[np.bool_]
+    saturates: NDArray[np.bool_]
+    linear: NDArray[np.bool_]
 
 
 class Recorder:
@@ -56,6 +66,7 @@ class Recorder:
         self._copies: dict[nn.Parameter, Tensor | None] = {}  # None where the optimizer's own state tells the step
         self._open: tuple[str, Tensor] | None = None  # the last site's key and output
         self._step = self._samples = 0
+        self._host_shapes: dict[str, HostShape] = {}
 
     def __enter__(self) -> Recorder:
         """Return the recorder itself."""
@@ -103,6 +114,13 @@ class Recorder:
             self.records.add(self._step, self._samples, self._found)
             self._found, self._open = {}, None
 
+    def host_shape(self, key: str) -> HostShape:
+        """Return what `trace.Site` needs of a site's non-linearity, copied to the host once: [member, unit] each."""
+        if key not in self._host_shapes:
+            shape = self.shapes[key]
+            self._host_shapes[key] = HostShape(*(mask.cpu().numpy() for mask in (shape.shuts, shape.saturates, shape.linear)))
+        return self._host_shapes[key]
+
     def _take_gradient(self, parameter: MemberParameter) -> None:
         gradient = parameter.gradient
         if gradient is None:
@@ -143,7 +161,6 @@ class Recorder:
     def _read_site(self, key: str, module: nn.Module, z: Tensor, shape: Shape) -> None:
         before = canonical(z, self.members)
         slopes = canonical(statistics.slope(module.forward, z), self.members)
-        self._samples = max(self._samples, before.shape[1])
         self._found[key, "nonpositive_frac"] = statistics.nonpositive_frac(before)
         self._found[key, "saturated_frac"] = statistics.saturated_frac(slopes, shape.largest_slope)
         self._found[key, "closed_frac"] = statistics.closed_frac(slopes)
@@ -167,6 +184,8 @@ class Recorder:
         return hook
 
     def _network_output(self, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
+        if inputs and isinstance(inputs[0], Tensor) and inputs[0].dim():  # samples, not the pixels or tokens in them
+            self._samples += inputs[0].shape[-2] if isinstance(module, Population) else inputs[0].shape[0]
         if isinstance(output, Tensor) and output.requires_grad:
             if self._open is not None and output is self._open[1]:
                 self.output_site = self._open[0]

@@ -150,6 +150,7 @@ class Setting(_Part):
     parameters: int = 0
     seeds: list[int] = []
     versions: dict[str, str] = {}
+    options: list[str] = []
     interval_method: str = ""
 
 

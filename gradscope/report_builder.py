@@ -32,6 +32,8 @@ class Circumstances:
     parameters: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     summaries: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    options: Sequence[str] = ()  # of the command line, without which the run's recipes would not find data or code
     interrupted: bool = False
 
 
@@ -69,7 +71,7 @@ def build_report(recipe: Recipe, traces: Sequence[Trace], around: Circumstances 
         findings=diagnosis.findings,
         fixes=outcomes,
         recommended=recommended(outcomes, {name: arm.values for name, arm in arms.items()}),
-        coverage=diagnosis.coverage,
+        coverage=diagnosis.coverage.model_copy(update={"notes": [*around.notes, *diagnosis.coverage.notes]}),
         timing=around.timing,
         undecided=diagnosis.undecided,
         hypotheses=diagnosis.hypotheses,
@@ -132,5 +134,6 @@ def _setting(recipe: Recipe, like: Trace, around: Circumstances) -> Setting:
         parameters=around.parameters,
         seeds=list(recipe.seed_list),
         versions=dict(around.versions),
+        options=list(around.options),
         interval_method=METHOD,
     )

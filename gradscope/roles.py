@@ -52,7 +52,8 @@ def _causes(other: Seen, seen: Seen) -> bool:
         return other.rule is seen.rule and nearer_to_loss
     if seen.rule.slug == "exploding-gradient" or other.rule.slug == "common-mode":
         return False  # what is shut or flat lets less through, never more
-    return other.is_error and _site(before, -1) >= _site(after, -1)
+    later = after.first_step == 0 < before.first_step  # what was there from the start does not follow from a later death
+    return other.is_error and _site(before, -1) >= _site(after, -1) and not later
 
 
 def _site(observation: Observation, unknown: int) -> int:

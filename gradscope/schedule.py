@@ -8,14 +8,14 @@ Schedule = Callable[[int], bool]
 
 # Spacing between looks from each step on: dense while a collapse happens (within ten steps or so), then every fifth to
 # twentieth of the way, at most a hundred steps apart.
-SPACING = ((1000, 100), (200, 50), (60, 20), (30, 5), (10, 2), (0, 1))
+SPACING = ((1000, 100), (200, 50), (60, 20), (30, 10), (10, 2), (0, 1))
 
 
 def default(step: int) -> bool:
     """Tell whether to look at `step` (0-based): every step up to 10, then thinning out to every hundredth.
 
     >>> [step for step in range(90) if default(step)]
-    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 35, 40, 45, 50, 55, 60, 80]
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 40, 50, 60, 80]
     """
     spacing = next(spacing for start, spacing in SPACING if step >= start)
     return step % spacing == 0

@@ -82,7 +82,7 @@ def probe(module: nn.Module, z: Tensor, members: int) -> Shape:
     """Return the shape of a site's non-linearity, unit by unit, found by trying it on a grid of values."""
     grid = probe_grid(z)
     batch_axis = 1 if members > 1 or isinstance(module, UnitActivation) else 0
-    sizes = [1 if axis > 1 and z.dim() >= 4 else size for axis, size in enumerate(z.shape)] or [1]
+    sizes = [1 if _is_position(axis, z, module, members) else size for axis, size in enumerate(z.shape)] or [1]
     sizes[batch_axis] = len(grid)
     view = [1] * len(sizes)
     view[batch_axis] = len(grid)
@@ -91,3 +91,11 @@ def probe(module: nn.Module, z: Tensor, members: int) -> Shape:
         outputs = module.forward(points.clone())
     slopes = slope(module.forward, points)
     return shape_of(canonical(outputs, members), canonical(slopes, members))
+
+
+def _is_position(axis: int, z: Tensor, module: nn.Module, members: int) -> bool:
+    """Tell whether an axis holds pixels or times, at which a non-linearity is the same: one of them is enough to probe."""
+    if z.dim() >= 4:
+        return axis > 1
+    is_population = members > 1 or isinstance(module, UnitActivation)
+    return z.dim() == 3 and axis == 1 and not is_population and not any(True for _ in module.parameters())

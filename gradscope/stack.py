@@ -18,8 +18,9 @@ from torch.nn import functional
 from gradscope.activations import ActivationSpec
 from gradscope.elementwise import build_activation
 from gradscope.errors import DataError
-from gradscope.initial_weights import initial_linear
+from gradscope.initial_weights import initial_linear, layer_seed
 from gradscope.recipe import Stack
+from gradscope.recipe_stack import MOST_LAYERS
 from gradscope.unit_activation import Blocks, UnitActivation
 
 Build = Callable[[ActivationSpec], nn.Module]
@@ -104,7 +105,7 @@ class StackLayer(nn.Module):
             _Norm(kind, tuple(rows), outputs) for kind, rows in groupby(range(len(members)), key=lambda i: kinds[i])
         )
         blocks: list[Blocks] = [tuple(member.stack.layers[index].resolve(outputs)) for member in members]
-        self.activation = UnitActivation(blocks, build)
+        self.activation = UnitActivation(blocks, build, [layer_seed(member.seed, MOST_LAYERS + index) for member in members])
 
     def forward(self, x: Float[Tensor, "member batch input"]) -> Float[Tensor, "member batch output"]:
         """Return the activated outputs."""

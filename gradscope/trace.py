@@ -29,7 +29,6 @@ UNIT_STATISTICS = ("nonpositive_frac", "saturated_frac", "closed_frac", "common_
 SITE_STATISTICS = ("act_rms", "act_common_mode", "gate_transmission", "weight_transmission", "grad_rms")
 SERIES = ("steps", "samples", "output_grad_norm", "loss", "evaluation_steps", "evaluation_metric", "evaluation_loss")
 PARAMETER_STATISTICS = ("grad_rms", "grad_to_weight", "update_to_weight", "nonpositive_weight_frac")
-SERIES = ("steps", "samples", "output_grad_norm", "loss", "evaluation_steps", "evaluation_metric", "evaluation_loss")
 
 
 @dataclass(frozen=True, eq=False)

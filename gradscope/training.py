@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gradscope.data import Data
-from gradscope.errors import CodeError, GradscopeError
+from gradscope.errors import CodeError
 from gradscope.member_traces import MemberName, Progress, build_traces
 from gradscope.objective import Score, losses
 from gradscope.recipe import Training
@@ -19,6 +20,7 @@ from gradscope.recorder import Recorder
 from gradscope.schedule import Schedule, default
 from gradscope.stack import Population
 from gradscope.trace import Task, Trace
+from gradscope.user_code import running_user_code
 
 FIRST_FLUSH_S, FLUSH_S = 2.0, 10.0  # soon enough to be of use after a kill, seldom enough to cost nothing
 TEST_BATCH = 1000  # samples per evaluation step: bounds the memory of a large population
@@ -179,25 +181,27 @@ class _Loop:
         step, recorder = self.result.steps, self.recorder
         recorder.begin(step)
         rows = indices if self.is_population else indices[0]
-        member_losses = losses(self.training.loss, self._output(self.data.x_train[rows]), self.data.y_train[indices])
-        self.optimizer.zero_grad()
-        member_losses.sum().backward()  # members share no parameter: each gets the gradient of its own loss
-        recorder.gradients_ready()
-        self.optimizer.step()
-        recorder.step_taken()
+        output = self._output(self.data.x_train[rows])
+        with self._guarded("failed in the training step"):
+            member_losses = losses(self.training.loss, output, self.data.y_train[indices])
+            self.optimizer.zero_grad()
+            member_losses.sum().backward()  # members share no parameter: each gets the gradient of its own loss
+            recorder.gradients_ready()
+            self.optimizer.step()
+            recorder.step_taken()
         self.loss[step] = member_losses.detach()
         self.result.steps += 1
 
+    def _guarded(self, what: str) -> AbstractContextManager[None]:
+        """Guard a block in which code of the user's own runs; faults of gradscope's own keep their traceback."""
+        if not self.runs_user_code:
+            return nullcontext()
+        return running_user_code(f"{'an activation' if self.is_population else 'model'}: {what}")
+
     def _output(self, x: Tensor) -> Tensor:
         """Return [member, batch, output]; `x` is [member, batch, ...] or shared for a population, [batch, ...] for a model."""
-        try:
+        with self._guarded(f"failed on a batch of shape {list(x.shape)}"):
             output = self.network(x)
-        except Exception as error:  # whatever the user's code raises
-            if isinstance(error, GradscopeError) or not self.runs_user_code:
-                raise
-            text = " ".join(str(error).split())
-            what = "an activation" if self.is_population else "model"
-            raise CodeError(f"{what}: failed on a batch of shape {list(x.shape)}: {type(error).__name__}: {text}") from error
         if self.is_population:
             return output  # type: ignore[no-any-return]
         wanted = [len(x), self.data.outputs]

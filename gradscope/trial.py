@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Conditions:
     folder: Path | None = None  # nothing is written without one
     steps: int | None = None  # at most so many training steps
     allow_code: bool = False
+    options: tuple[str, ...] = ()  # told to the reader with commands that need them: --data-dir, --allow-code
     advance: Callable[[int], None] = lambda steps: None
     should_stop: Callable[[], bool] = lambda: False
 
@@ -94,11 +96,34 @@ def run_trial(recipe: Recipe, data: Data, conditions: Conditions) -> Report:
     arms = plan_arms(recipe, allow_code=conditions.allow_code)
     writer = _Writer(conditions.folder)
     writer.start(recipe, conditions.device)
-    done = _train_all(arms, recipe, data, conditions, writer)
-    costs = {} if done.interrupted else measure_costs(arms, data, conditions.device, allow_code=conditions.allow_code)
+    with _memory_told(recipe):
+        done = _train_all(arms, recipe, data, conditions, writer)
+        costs = {} if done.interrupted else _costs(arms, data, conditions)
+    done.interrupted |= conditions.should_stop()
     report = build_report(recipe, list(done.traces.values()), _circumstances(recipe, data, arms, done, costs, conditions))
     writer.finish(report, recipe, list(done.traces.values()), allow_code=conditions.allow_code)
     return report
+
+
+def _costs(arms: Sequence[ArmPlan], data: Data, conditions: Conditions) -> dict[str, float]:
+    return measure_costs(arms, data, conditions.device, allow_code=conditions.allow_code, should_stop=conditions.should_stop)
+
+
+@contextmanager
+def _memory_told(recipe: Recipe) -> Iterator[None]:
+    """Say in one line what can be done where the memory does not suffice.
+
+    Raises:
+        RecipeError: it does not.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+            raise
+        where = ("stack", "hidden") if recipe.stack else ("model",)
+        text = "expected networks that fit into memory, got too many or too large ones; try fewer --seeds, smaller batches"
+        raise recipe.fault(text, *where) from error
 
 
 def _train_all(arms: Sequence[ArmPlan], recipe: Recipe, data: Data, conditions: Conditions, writer: _Writer) -> _Done:
@@ -140,6 +165,8 @@ def _circumstances(
         data=data.name,
         parameters=done.parameters,
         versions=versions(),
+        notes=data.notes,
+        options=conditions.options,
         summaries={arm.name: arm.summary for arm in arms if arm.summary},
         interrupted=done.interrupted,
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradscope.activations import ActivationSpec
+from gradscope.initial_weights import seeded
 
 Build = Callable[[ActivationSpec], nn.Module]
 Blocks = tuple[tuple[ActivationSpec, int], ...]  # activation and number of units, in order
@@ -23,19 +24,26 @@ class UnitActivation(nn.Module):
     networks of their own.
     """
 
-    def __init__(self, members: Sequence[Blocks], build: Build) -> None:
+    def __init__(self, members: Sequence[Blocks], build: Build, seeds: Sequence[int]) -> None:
+        """Build the activations.
+
+        Args:
+            members: the blocks of units of each member.
+            build: makes an activation's module.
+            seeds: one per member; from it comes what a module of the user's draws for its weights.
+        """
         super().__init__()
         self.labels = tuple("+".join(spec.label for spec, _ in blocks) for blocks in members)
         self.rows: list[tuple[int, ...]] = []  # members of each group, neighbours
         groups = []
         for blocks, run in groupby(range(len(members)), key=lambda i: members[i]):
             rows = tuple(run)
-            if any(_is_coupled(build(spec)) for spec, _ in blocks):  # a module of the user's with weights: one each
-                self.rows += [(row,) for row in rows]
-                groups += [_Group(blocks, 1, build) for _ in rows]
-            else:
-                self.rows.append(rows)
-                groups.append(_Group(blocks, len(rows), build))
+            with seeded(seeds[rows[0]]):
+                has_state = any(_has_state(build(spec)) for spec, _ in blocks)
+            for part in [(row,) for row in rows] if has_state else [rows]:
+                self.rows.append(part)
+                with seeded(seeds[part[0]]):
+                    groups.append(_Group(blocks, len(part), build))
         self.groups = nn.ModuleList(groups)
 
     def forward(self, z: Float[Tensor, "member batch unit"]) -> Float[Tensor, "member batch unit"]:
@@ -77,5 +85,6 @@ def _for_members(module: nn.Module, members: int) -> nn.Module:
     return module
 
 
-def _is_coupled(module: nn.Module) -> bool:
-    return not isinstance(module, nn.PReLU) and any(True for _ in module.parameters())
+def _has_state(module: nn.Module) -> bool:
+    """Tell whether members must not share the module: it learns or remembers something."""
+    return not isinstance(module, nn.PReLU) and bool([*module.parameters(), *module.buffers()])

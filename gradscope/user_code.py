@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from gradscope.errors import CodeError
+from gradscope.errors import CodeError, GradscopeError
 
 PATTERN = re.compile(r"[A-Za-z_][\w]*(\.[A-Za-z_][\w]*)*:[A-Za-z_][\w]*(\.[A-Za-z_][\w]*)*")
 
@@ -39,11 +41,24 @@ def load_reference(text: str, *, allowed: bool, where: str = "") -> object:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
+    with running_user_code(f"{prefix}'{text}' cannot be loaded"):
         found: object = importlib.import_module(module_name)
         for part in path.split("."):
             found = getattr(found, part)
-    except Exception as error:  # whatever the user's module raises while it is imported
-        text_of_error = " ".join(str(error).split()) or type(error).__name__
-        raise CodeError(f"{prefix}'{text}' cannot be loaded: {type(error).__name__}: {text_of_error}") from error
     return found
+
+
+@contextmanager
+def running_user_code(what: str) -> Iterator[None]:
+    """Turn whatever the user's code raises in the block into one line that begins with `what`.
+
+    Raises:
+        CodeError: the block raised.
+    """
+    try:
+        yield
+    except GradscopeError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:400]
+        raise CodeError(f"{what}: {type(error).__name__}{': ' if text else ''}{text}") from error

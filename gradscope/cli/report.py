@@ -30,8 +30,11 @@ def report(run: Path, form: str) -> int:
     found = _run_of(run)
     if found not in (run, run.parent):
         click.echo(f"gradscope: showing the newest run, {found}", err=True)
-    show(_report_of(found), form, found)
-    return 0
+    from gradscope.cli import EXIT_CANNOT_JUDGE, EXIT_DONE
+
+    saved = _report_of(found)
+    show(saved, form, found)
+    return EXIT_CANNOT_JUDGE if saved.verdict == "undecided" else EXIT_DONE
 
 
 def show(report: Report, form: str, run_folder: Path | None) -> None:

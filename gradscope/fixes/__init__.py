@@ -4,7 +4,7 @@ from gradscope.errors import CodeError
 from gradscope.fixes.base import Fix
 from gradscope.fixes.batchnorm_all import BatchnormAll
 from gradscope.fixes.batchnorm_last import BatchnormLast
-from gradscope.user_code import load_reference
+from gradscope.user_code import load_reference, running_user_code
 
 FIXES: tuple[type[Fix], ...] = (BatchnormLast, BatchnormAll)
 
@@ -23,4 +23,7 @@ def find_fix(name: str, *, allow_code: bool, where: str = "") -> Fix:
     found = load_reference(name, allowed=allow_code, where=where)
     if not (isinstance(found, type) and issubclass(found, Fix)):
         raise CodeError(f"{where}: '{name}': expected a class derived from gradscope.fixes.Fix, got {type(found).__name__}")
-    return found()
+    with running_user_code(f"{where}: '{name}'"):
+        fix = found()
+        _ = fix.slug, fix.summary  # a fix without them fails here, not after the training
+    return fix

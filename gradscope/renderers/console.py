@@ -111,7 +111,7 @@ def _commands(report: Report, run_folder: Path | None) -> Iterator[str]:
         run = shlex.quote(str(run_folder))
         yield f"gradscope report {run}"
         if report.recommended:
-            yield f"gradscope diagnose {shlex.quote(str(run_folder / 'fixed.yaml'))}"
+            yield shlex.join(["gradscope", "diagnose", str(run_folder / "fixed.yaml"), *report.setting.options])
         yield f"tensorboard --logdir {run}"
     codes = [finding.code for finding in [*origins(report), *report.findings]]
     yield f"gradscope explain {codes[0] if codes else 'GS103'}"

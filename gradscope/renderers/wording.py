@@ -146,7 +146,7 @@ def setting_text(report: Report) -> str:
         f"{setting.parameters:,} parameters" if setting.parameters else "",
         f"{counted(len(setting.seeds), 'seed')} ({listed(setting.seeds)})" if setting.seeds else "",
         counted(setting.steps, "step") if setting.steps else "",
-        f"{timing.train_s:.1f} s of training, {100 * timing.recording_frac:.1f} % of it recording",
+        f"{timing.train_s:.1f} s of training, {100 * timing.recording_frac:.1f} % of it recording" if timing.train_s else "",
     ]
     return "; ".join(part for part in parts if part)
 

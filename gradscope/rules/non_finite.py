@@ -40,7 +40,10 @@ class NonFinite(Rule):
         if not len(trace.loss):
             return CannotTell("no loss was recorded")
         bad_loss = np.flatnonzero(~np.isfinite(trace.loss))
+        called = [~np.isnan(closed).all(axis=1) for closed in trace.unit_statistics["closed_frac"]]  # not in every step, maybe
         bad_activation = ~np.isfinite(trace.site_statistics["act_rms"])
+        if called:
+            bad_activation &= np.stack(called, axis=1)
         bad_gradient = np.isinf(trace.output_grad_norm) | np.isnan(trace.output_grad_norm)
         bad = bad_activation.any(axis=1) | bad_gradient
         if not len(bad_loss) and not bad.any():
@@ -67,10 +70,12 @@ class NonFinite(Rule):
     def cases(cls) -> Sequence[Case]:
         """A single NaN is enough."""
         loss = np.where(np.arange(20) < 7, 1.0, np.nan)
+        skipped = {(name, 1): np.nan for name in ("act_rms", "closed_frac")}
         act = np.where(np.arange(20) < 7, 1.0, np.inf)
         return [
             Case("loss turns NaN", lambda: example(loss=loss), "error", None, 7),
             Case("an activation overflows", lambda: example(loss=loss, site={("act_rms", 1): act}), "error", 1, 7),
+            Case("a site that is not called in every step", lambda: example(site=skipped), None),
             Case("large but finite", lambda: example(loss=1e30), None),
             Case("no step", lambda: example(records=0), "undecided"),
         ]

@@ -20,10 +20,10 @@ R2_MARGIN = 0.01
 
 @final
 class StuckAtChance(Rule):
-    """After at least one pass over the data the network does not do better than guessing.
+    """After at least one pass over the data the network does no better than guessing, or no better again.
 
     What it does:
-        Compares the best test metric so far with chance: for accuracy what the most frequent class gives, plus three standard
+        Compares the last test metric with chance: for accuracy what the most frequent class gives, plus three standard
         errors of the test set's size; for R2 zero plus 0.01.
 
     Why it is bad:
@@ -51,24 +51,28 @@ class StuckAtChance(Rule):
         if not np.isfinite(task.chance) or task.chance >= 1:
             return CannotTell(f"{task.metric} cannot tell learning from guessing on this test set: it holds one class only")
         margin = ERRORS * (task.chance * (1 - task.chance) / max(task.test_samples, 1)) ** 0.5 if task.classes else R2_MARGIN
-        best = float(np.nanmax(values))
-        if best > task.chance + margin:
+        best, last, limit = float(np.nanmax(values)), float(values[-1]), task.chance + margin
+        if last > limit:
             return []
+        learnt = np.flatnonzero(trace.evaluation_metric > limit)
+        since = int(trace.evaluation_steps[learnt[-1] + 1]) if best > limit else 0
         return [
             Observation(
                 site=None,
-                first_step=0,
+                first_step=since,
                 severity="error",
-                evidence={"best": short(best), "chance": short(task.chance), "margin": short(margin)},
-                cause="nothing was learnt",
-                text=f"best test {task.metric} {best:.3g}; "
+                evidence={"last": short(last), "best": short(best), "chance": short(task.chance), "margin": short(margin)},
+                cause="nothing was learnt"
+                if since == 0
+                else f"what was learnt was lost between two evaluations, by step {since}",
+                text=f"test {task.metric} {last:.3g}, at best {best:.3g}; "
                 f"guessing gives {task.chance:.3g} (plus {margin:.2g} for the test set's size)",
             )
         ]
 
     @classmethod
     def cases(cls) -> Sequence[Case]:
-        """What counts is the best so far."""
+        """What counts is the end, wherever the network has been before."""
         one_class = Task("accuracy", 1.0, 100, 10, 64, 20)
         regression = Task("r2", 0.0, 100, 0, 64, 20)
         spike = [0.1] * 10 + [0.3]
@@ -76,6 +80,13 @@ class StuckAtChance(Rule):
             Case("at chance", lambda: example(metric=0.11), "error"),
             Case("learnt", example, None),
             Case("a little better", lambda: example(metric=spike), None),
+            Case(
+                "learnt and lost again",
+                lambda: example(metric=[0.1, 0.5, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1]),
+                "error",
+                None,
+                14,
+            ),
             Case("R2 of zero", lambda: example(metric=-0.1, task=regression), "error"),
             Case("R2 of a half", lambda: example(metric=0.5, task=regression), None),
             Case("one class only", lambda: example(metric=1.0, task=one_class), "undecided"),

@@ -48,10 +48,11 @@ class VanishingGradient(Rule):
     def judge(self, trace: Trace) -> Judgement:
         """Judge every site by what is left of the gradient there."""
         left = remaining(trace)
-        known = np.isfinite(left).all(axis=1)
+        known = np.isfinite(left)
         if not known.any():
             return CannotTell("gate_transmission and weight_transmission were not recorded at any step with a gradient")
-        median = np.median(left[known], axis=0)
+        # a site that no gradient is meant to reach (frozen weights before it) has no share of it and is passed over
+        median = np.array([np.median(left[known[:, i], i]) if known[:, i].any() else np.inf for i in range(len(trace.sites))])
         moved = movement(trace)
         return [self._loss(trace, i, left, median, moved) for i in range(len(trace.sites)) if median[i] < LEFT_FRAC]
 

@@ -13,22 +13,24 @@ from gradscope.trace import Trace
 # Rule of three (Hanley and Lippman-Hand 1983): an event that 300 samples did not show has, with 95 % confidence, a share of at
 # most 3 / 300. So a unit shut for 300 samples is open for at most one sample in a hundred.
 WINDOW_SAMPLES = 300
-OPEN_FRAC = 0.01
+# A single batch never makes a unit dead, however large it is.
+WINDOW_RECORDS = 3
 
 
 def too_short(trace: Trace) -> str | None:
     """Return why the trace is too short to call a unit dead; None where it is long enough."""
-    seen = int(trace.samples.sum())
-    if seen >= WINDOW_SAMPLES:
+    seen, records = int(trace.samples.sum()), len(trace.samples)
+    if seen >= WINDOW_SAMPLES and records >= WINDOW_RECORDS:
         return None
-    return f"closed_frac was seen for {seen} samples, {WINDOW_SAMPLES} are needed to call a unit dead; train longer"
+    needed = f"{WINDOW_SAMPLES} in at least {WINDOW_RECORDS} steps are needed to call a unit dead; train longer"
+    return f"closed_frac was seen for {seen} samples in {records} steps, {needed}"
 
 
 def window_start(trace: Trace) -> int:
     """Return the first record of the last window that holds enough samples."""
     from_end = np.cumsum(trace.samples[::-1])
     records = int(np.searchsorted(from_end, WINDOW_SAMPLES)) + 1
-    return max(0, len(trace.samples) - records)
+    return max(0, len(trace.samples) - max(records, WINDOW_RECORDS))
 
 
 def shut_since(trace: Trace, site: int) -> NDArray[np.int64]:
