@@ -184,7 +184,9 @@ class Recorder:
         return hook
 
     def _network_output(self, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
-        if inputs and isinstance(inputs[0], Tensor) and inputs[0].dim():  # samples, not the pixels or tokens in them
+        if (
+            torch.is_grad_enabled() and inputs and isinstance(inputs[0], Tensor) and inputs[0].dim()
+        ):  # samples, not the pixels or tokens in them
             self._samples += inputs[0].shape[-2] if isinstance(module, Population) else inputs[0].shape[0]
         if isinstance(output, Tensor) and output.requires_grad:
             if self._open is not None and output is self._open[1]:

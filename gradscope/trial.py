@@ -38,9 +38,9 @@ class Conditions:
     folder: Path | None = None  # nothing is written without one
     steps: int | None = None  # at most so many training steps
     allow_code: bool = False
-    options: tuple[str, ...] = ()  # told to the reader with commands that need them: --data-dir, --allow-code
     advance: Callable[[int], None] = lambda steps: None
     should_stop: Callable[[], bool] = lambda: False
+    options: tuple[str, ...] = ()  # told to the reader with commands that need them: --data-dir, --allow-code
 
 
 @dataclass

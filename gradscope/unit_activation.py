@@ -24,15 +24,16 @@ class UnitActivation(nn.Module):
     networks of their own.
     """
 
-    def __init__(self, members: Sequence[Blocks], build: Build, seeds: Sequence[int]) -> None:
+    def __init__(self, members: Sequence[Blocks], build: Build, seeds: Sequence[int] | None = None) -> None:
         """Build the activations.
 
         Args:
             members: the blocks of units of each member.
             build: makes an activation's module.
-            seeds: one per member; from it comes what a module of the user's draws for its weights.
+            seeds: one per member (default: all 0); from it comes what a module of the user's draws for its weights.
         """
         super().__init__()
+        seeds = seeds or [0] * len(members)
         self.labels = tuple("+".join(spec.label for spec, _ in blocks) for blocks in members)
         self.rows: list[tuple[int, ...]] = []  # members of each group, neighbours
         groups = []

@@ -22,7 +22,11 @@ def arm(name, values, sick=()):
         )
     ] * bool(sick)  # fmt: skip
     verdict = "sick" if findings else "healthy"
-    return Arm(name, tuple(values), Diagnosis(verdict, findings, [], [], [], Coverage(sites_seen=3)))
+    return Arm(
+        name,
+        tuple(values),
+        Diagnosis(verdict, findings, [], [], [], Coverage(sites_seen=3), {f.rule: f.seeds for f in findings}),
+    )
 
 
 def judged(control, fix, *, sick=(1, 2, 3, 4, 5), still=()):
@@ -68,9 +72,22 @@ def test_fewer_than_three_seeds_are_inconclusive_whatever_they_show(seeds):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_metric_that_is_not_finite_is_inconclusive(bad):
-    found = judged([bad, *SICK[1:]], CURED)
-    assert (found.interval, found.verdict) == (None, "inconclusive")
+def test_a_metric_that_is_not_finite_counts_as_chance(bad):
+    found, as_chance = judged([bad, *SICK[1:]], CURED), judged([CHANCE, *SICK[1:]], CURED)
+    assert (found.interval, found.verdict) == (as_chance.interval, "works")
+
+
+def test_r2_below_zero_counts_as_zero():
+    wild = outcome(arm("control", [-900.0, -3.0, -0.5, 0.0, -20.0]), arm("fix", [0.8, 0.7, 0.8, 0.75, 0.8], ()), chance=0.0)
+    assert wild.effect == pytest.approx(0.77)
+    assert 0 < wild.interval[0] < 0.77 < wild.interval[1] <= 1
+
+
+def test_a_cure_of_less_than_half_of_the_seeds_works_where_the_interval_says_so():
+    control = [0.1, 0.1, 0.1, 0.1, 0.95, 0.95, 0.95, 0.95, 0.95]
+    found = judged(control, [0.96] * 9, sick=(1, 2, 3, 4))
+    assert found.interval[0] > 0
+    assert found.verdict == "works"
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.005, 0.05, 0.3])

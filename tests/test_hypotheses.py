@@ -70,7 +70,7 @@ def test_a_sigmoid_on_the_output_is_not_meant():
 def test_too_short_or_not_recorded_is_not_told():
     closed, _ = judged(example(KINDS, records=3, site=shut(7)))
     assert closed.holds is None
-    assert "300 are needed" in closed.text
+    assert "300 in at least 3 steps are needed" in closed.text
     _, saturated = judged(example(KINDS, site={("saturated_frac", 1): np.nan}))
     assert saturated.holds is None
 

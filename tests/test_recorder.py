@@ -629,3 +629,16 @@ def test_unscheduled_steps_cost_no_hook():
     assert recorder.begin(5)
     assert len(hooks_of(network)) == 3
     recorder.__exit__(None, None, None)
+
+
+def test_samples_are_counted_not_pixels():
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 36, 4), nn.ReLU(), nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    with Recorder(network, optimizer, every(1)) as recorder:
+        recorder.begin(0)
+        network(torch.randn(7, 1, 8, 8)).sum().backward()
+        recorder.gradients_ready()
+        optimizer.step()
+        recorder.step_taken()
+    (trace,) = traces(recorder)
+    assert trace.samples.tolist() == [7]

@@ -245,3 +245,8 @@ def test_shares_never_leave_zero_to_one(z):
         saturated = statistics.saturated_frac(slopes, torch.ones(MEMBERS, UNITS, dtype=z.dtype))
         closed = statistics.closed_frac(slopes)
         assert ((closed >= 0) & (closed <= saturated) & (saturated <= 1)).all()
+
+
+@pytest.mark.parametrize("samples", [29, 32, 41, 47, 55, 61, 97, 107, 110, 300])
+def test_a_share_of_all_samples_is_exactly_one(samples):
+    assert (statistics.closed_frac(torch.zeros(1, samples, 3)) == 1).all()

@@ -63,7 +63,7 @@ def diagnose(
     failure: WriteError | None = None
     with _stop_on_interrupt() as stop, training_progress(total, enabled=False if quiet else None) as advance:
         options = (*(["--data-dir", str(data_dir)] if data_dir else []), *(["--allow-code"] if allow_code else []))
-        conditions = Conditions(place, folder, steps, allow_code, options, lambda n: advance(n), lambda: stop[0])
+        conditions = Conditions(place, folder, steps, allow_code, lambda n: advance(n), lambda: stop[0], options)
         try:
             report = run_trial(chosen, samples, conditions)
         except WriteError as error:

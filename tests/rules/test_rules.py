@@ -8,6 +8,8 @@ import pytest
 
 from gradscope.rules import RULES, CannotTell
 from gradscope.rules.examples import example
+from gradscope.rules.output_collapse import OutputCollapse
+from gradscope.rules.vanishing_gradient import VanishingGradient
 
 CASES = [pytest.param(rule, case, id=f"{rule.slug}: {case.name}") for rule in RULES for case in rule.cases()]
 
@@ -62,3 +64,17 @@ def test_a_trace_full_of_nan_is_no_crash(rule):
 def test_nothing_recorded_is_never_healthy(rule):
     judgement = rule().judge(example(records=0))
     assert isinstance(judgement, CannotTell)
+
+
+def test_a_single_large_batch_makes_no_unit_dead():
+    values = {(name, 2): 1.0 for name in ("closed_frac", "nonpositive_frac")}
+    trace = example(records=1, site=values)
+    trace.samples[:] = 5000
+    assert isinstance(OutputCollapse().judge(trace), CannotTell)
+
+
+def test_layers_that_no_gradient_is_meant_to_reach_leave_the_others_judged():
+    frozen = {("gate_transmission", 0): np.nan, ("weight_transmission", 0): np.nan}
+    assert VanishingGradient().judge(example(site=frozen)) == []
+    vanishing = frozen | {("gate_transmission", 1): 1e-5}
+    assert [o.site for o in VanishingGradient().judge(example(site=vanishing))] == [1]
