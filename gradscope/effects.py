@@ -98,7 +98,7 @@ def verdict_of(
 ) -> FixVerdict:
     """Say what follows from interval and findings.
 
-    * works: the interval lies above zero, and an error finding of the control is gone (where it had any);
+    * works: the interval lies above zero, and an error finding of the control is gone (where one stood in half of its seeds);
     * harms: the interval lies below zero;
     * no effect: the interval holds zero, no finding is gone, and the differences are negligible or within twice their own
       standard error;

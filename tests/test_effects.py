@@ -50,7 +50,7 @@ def test_a_cure_works():
         (SICK, CURED, (1, 2, 3, 4, 5), (), "works"),
         (SICK, CURED, (), (), "works"),  # nothing had to be cleared
         (SICK, CURED, (1, 2, 3, 4, 5), (1,), "inconclusive"),  # better, and the finding stands in one seed
-        (SICK, CURED, (1, 2), (), "inconclusive"),  # it stood in too few seeds for its absence to mean much
+        (SICK, CURED, (1, 2), (), "works"),  # it stood in too few seeds to have to be cleared: the metric decides
         (SICK, CURED, (1, 2, 3), (), "works"),
         (CURED, SICK, (), (1, 2, 3, 4, 5), "harms"),
         (SICK, SICK, (1, 2, 3, 4, 5), (1, 2, 3, 4, 5), "no effect"),
