@@ -16,7 +16,7 @@ from gradscope.report import load_report
 
 def draw(run: Path) -> str:
     """Return the diagnosis of a run as SVG."""
-    console = Console(record=True, width=118, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     print_report(load_report(run), console=console, run_folder=Path("runs") / run.parent.name / run.name)
     picture = console.export_svg(title="gradscope diagnose recipes/sigmoid_relu.yaml")
     return re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)  # fonts from the network

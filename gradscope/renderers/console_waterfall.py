@@ -15,7 +15,7 @@ from gradscope.renderers.picture import Glyphs, bar, caption, finite, lost_at, s
 from gradscope.renderers.wording import counted, number
 from gradscope.report import Stage, Waterfall
 
-SIDE_BY_SIDE = 116  # from this width on, two steps stand beside each other
+SIDE_BY_SIDE = 130  # from this width on, two steps stand beside each other
 LONGEST_BAR = 32
 LONGEST_NAME = 28
 FIXED = 35  # characters of a line that are neither the name nor the bar, "lost here" included
