@@ -9,6 +9,8 @@ from gradscope.trace import Trace
 
 FloatArray = NDArray[np.floating]
 
+SHORTEST_STEPS = 1000
+
 
 def remaining(trace: Trace) -> FloatArray:
     """Return norm(Gz at a site) / norm(G at the network's output), [record, site]: the product of the transmissions.
@@ -32,11 +34,12 @@ def remaining(trace: Trace) -> FloatArray:
 def movement(trace: Trace) -> float | None:
     """Return how far the slowest weight matrix would move over the whole training, in units of its own size.
 
-    The median of update_to_weight over the later half of the steps, times the planned steps; None where no update was recorded.
+    The median of update_to_weight over the later half of the steps, times the planned steps (at least a thousand: a few
+    steps move no network far); None where no update was recorded.
     """
     if not len(trace.steps):
         return None
     updates = trace.parameter_statistics["update_to_weight"][2 * trace.steps >= trace.steps[-1]]
     columns = [i for i, name in enumerate(trace.parameters) if name.endswith("weight") and ".norm." not in name]
     medians = [float(np.nanmedian(updates[:, i])) for i in columns if np.isfinite(updates[:, i]).any()]
-    return min(medians) * max(trace.task.planned_steps, len(trace.loss)) if medians else None
+    return min(medians) * max(trace.task.planned_steps, len(trace.loss), SHORTEST_STEPS) if medians else None

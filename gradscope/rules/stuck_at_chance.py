@@ -62,7 +62,7 @@ class StuckAtChance(Rule):
                 first_step=since,
                 severity="error",
                 evidence={"last": short(last), "best": short(best), "chance": short(task.chance), "margin": short(margin)},
-                cause="nothing was learnt"
+                cause=f"nothing was learnt in {len(trace.loss)} steps; where the loss still falls, train longer"
                 if since == 0
                 else f"what was learnt was lost between two evaluations, by step {since}",
                 text=f"test {task.metric} {last:.3g}, at best {best:.3g}; "
