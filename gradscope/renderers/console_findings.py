@@ -54,7 +54,8 @@ def _origin(finding: Finding, report: Report, page: Page, *, cause: str) -> Iter
         (finding.severity, SEVERITY_STYLES[finding.severity]),
         f", {seeds_text(finding, report)}, from step {finding.first_step}",
     )
-    for label, text in (("", finding.text), ("Cause: ", finding.cause and cause), ("Evidence: ", evidence(finding.evidence))):
+    numbers = "Evidence (medians over the seeds): " if len(finding.seeds) > 1 else "Evidence: "  # the text is about one seed
+    for label, text in (("", finding.text), ("Cause: ", finding.cause and cause), (numbers, evidence(finding.evidence))):
         if text:
             yield _indented(Text.assemble((label, "dim"), page.clean(text)), 4)
 
