@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gradscope.activations import TABLE, ActivationSpec
 from gradscope.errors import CodeError
-from gradscope.user_code import load_reference
+from gradscope.user_code import load_reference, running_user_code
 
 
 def build_activation(spec: ActivationSpec, *, allow_code: bool, where: str = "") -> nn.Module:
@@ -48,11 +48,9 @@ class Elementwise(nn.Module):
 
 def _from_callable(name: str, found: object, where: str) -> nn.Module:
     prefix = f"{where}: " if where else ""
-    try:
-        if isinstance(found, type) and issubclass(found, nn.Module):
+    if isinstance(found, type) and issubclass(found, nn.Module):
+        with running_user_code(f"{prefix}'{name}' cannot be built"):
             return found()
-    except Exception as error:  # whatever the user's class raises
-        raise CodeError(f"{prefix}'{name}' cannot be built: {type(error).__name__}: {error}") from error
     if isinstance(found, nn.Module):
         return copy.deepcopy(found)  # each layer of each member has weights of its own
     if not callable(found):
@@ -63,12 +61,9 @@ def _from_callable(name: str, found: object, where: str) -> nn.Module:
 def _check_elementwise(name: str, module: nn.Module, where: str) -> None:
     prefix = f"{where}: " if where else ""
     sample = torch.linspace(-2, 2, 6).reshape(2, 3)
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            result = module(sample)
-    except Exception as error:  # whatever the user's function raises
-        text = f"{prefix}'{name}' failed on a [2, 3] tensor: {type(error).__name__}: {error}"
-        raise CodeError(" ".join(text.split())) from error
+    what = f"{prefix}'{name}' failed on a [2, 3] tensor"
+    with running_user_code(what), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        result = module(sample)
     shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
     if shape != (2, 3):
         raise CodeError(f"{prefix}'{name}': expected an element-wise function, [2, 3] in and out, got {shape} out")
