@@ -41,7 +41,7 @@ imports: $(TESTABLE)  ## import-linter: imports point one way
 	$(BIN)/lint-imports
 
 pytest: $(TESTABLE)  ## tests and doctests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4
 
 clean:  ## remove .venv, builds and caches; runs/ stays
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -40,21 +40,34 @@ class _Placed:
     role: Role
 
 
+@dataclass(frozen=True)
+class _Reason:
+    """Why a rule did not judge a trace."""
+
+    text: str
+    crashed: bool = False
+    optional: bool = False
+
+
 def diagnose(traces: Sequence[Trace], rules: Sequence[type[Rule]] = RULES) -> Diagnosis:
     """Judge the traces of one arm, one per seed.
 
-    The verdict is sick where an error finding stands in any seed, undecided where nothing was seen, or a rule crashed or
-    could judge no seed, else healthy. A rule that raises is reported as crashed, and the others go on.
+    The verdict is sick where an error finding stands in any seed, undecided where nothing was seen or judged, or a rule crashed
+    or could judge no seed, else healthy. A rule that lacks only what the user's own loop could have told does not count. A rule
+    that raises is reported as crashed, and the others go on.
     """
     placed: list[_Placed] = []
-    undecided: list[Undecided] = []
+    needed: list[Undecided] = []
+    optional: list[Undecided] = []
+    is_judged = False
     judged: dict[int, list[Seen]] = {i: [] for i in range(len(traces))}
     for rule in rules:
         reasons = _judge_all(rule, traces, judged)
-        crashes = [item for item in reasons.values() if item[1]]
-        if crashes or (reasons and len(reasons) == len(traces)):
-            reason, crashed = (crashes or list(reasons.values()))[0]
-            undecided.append(Undecided(rule=rule.slug, code=rule.code, reason=reason, crashed=crashed))
+        is_judged |= len(reasons) < len(traces)
+        worst = min(reasons.values(), key=lambda reason: (not reason.crashed, reason.optional), default=None)
+        if worst and (worst.crashed or len(reasons) == len(traces)):
+            answer = Undecided(rule=rule.slug, code=rule.code, reason=worst.text, crashed=worst.crashed)
+            (optional if worst.optional else needed).append(answer)
     for i, seen in judged.items():
         names = [site.name for site in traces[i].sites]
         for item in seen:
@@ -62,9 +75,9 @@ def diagnose(traces: Sequence[Trace], rules: Sequence[type[Rule]] = RULES) -> Di
             placed.append(_Placed(traces[i].seed, site, item, role_of(item, seen)))
     findings = _findings(placed, [site.name for site in traces[0].sites] if traces else [])
     return Diagnosis(
-        verdict=_verdict(findings, undecided, traces),
+        verdict=_verdict(findings, traces, is_told=is_judged and not needed),
         findings=findings,
-        undecided=undecided,
+        undecided=[*needed, *optional],
         hypotheses=published_hypotheses(traces),
         waterfalls=waterfalls(traces),
         coverage=coverage(traces),
@@ -77,31 +90,34 @@ def coverage(traces: Sequence[Trace]) -> Coverage:
     seen = max((len(trace.sites) for trace in traces if len(trace.steps)), default=0)
     unseen = list(dict.fromkeys(name for trace in traces for name in trace.unseen))
     notes = list(dict.fromkeys(note for trace in traces for note in trace.notes))
-    if not seen:
-        notes.append("no non-linearity was seen: the network has none, or calls functions instead of modules")
+    if not any(len(trace.steps) for trace in traces):
+        notes.append("no step was recorded, so no non-linearity was seen")
+    elif not seen:
+        hidden = "has them only in what cannot be looked into" if unseen else "runs them without gradients"
+        notes.append(f"no non-linearity was seen: the network has none, or {hidden}")
     return Coverage(sites_seen=seen, sites_unseen=unseen, notes=notes)
 
 
-def _judge_all(rule: type[Rule], traces: Sequence[Trace], judged: Mapping[int, list[Seen]]) -> dict[int, tuple[str, bool]]:
-    """Judge each trace by one rule; return the reasons (and whether it crashed) of those that it could not judge."""
-    reasons: dict[int, tuple[str, bool]] = {}
+def _judge_all(rule: type[Rule], traces: Sequence[Trace], judged: Mapping[int, list[Seen]]) -> dict[int, _Reason]:
+    """Judge each trace by one rule; return why it could not judge those that it could not."""
+    reasons: dict[int, _Reason] = {}
     for i, trace in enumerate(traces):
         try:
             judgement = rule().judge(trace)
         except Exception as error:  # a rule of a third party must not take the others down
-            reasons[i] = (f"crashed: {type(error).__name__}: {error}", True)
+            reasons[i] = _Reason(f"crashed: {type(error).__name__}: {error}", crashed=True)
             continue
         if isinstance(judgement, CannotTell):
-            reasons[i] = (judgement.reason, False)
+            reasons[i] = _Reason(judgement.reason, optional=judgement.optional)
         else:
             judged[i].extend(Seen(rule, observation) for observation in judgement)
     return reasons
 
 
-def _verdict(findings: list[Finding], undecided: list[Undecided], traces: Sequence[Trace]) -> Verdict:
+def _verdict(findings: list[Finding], traces: Sequence[Trace], *, is_told: bool) -> Verdict:
     if any(finding.severity == "error" for finding in findings):
         return "sick"
-    if undecided or not any(trace.sites and len(trace.steps) for trace in traces):
+    if not is_told or not any(trace.sites and len(trace.steps) for trace in traces):
         return "undecided"
     return "healthy"
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from gradscope.activations import TABLE, ActivationSpec
 from gradscope.errors import CodeError
@@ -42,7 +43,9 @@ class Elementwise(nn.Module):
         self.function = function
 
     def forward(self, z: Tensor) -> Tensor:
-        """Apply the function."""
+        """Apply the function. A torch function mode sees the whole as one function, not what it is made of."""
+        if has_torch_function_unary(z):
+            return handle_torch_function(Elementwise.forward, (z,), self, z)
         return self.function(z)
 
 

@@ -39,3 +39,15 @@ class WriteError(GradscopeError, OSError):
 
 class CannotJudge(GradscopeError, RuntimeError):
     """Nothing was recorded that a verdict could stand on."""
+
+
+class WatchError(GradscopeError, TypeError):
+    """`gradscope.watch` was given something that it cannot watch."""
+
+
+class FindingError(GradscopeError, RuntimeError):
+    """An error finding, where the user asked for an exception: `gradscope.watch(..., on_finding="raise")`."""
+
+
+class GradscopeWarning(UserWarning):
+    """An error finding in a watched training."""

@@ -12,6 +12,8 @@ from gradscope.rules.window import shut_since, too_short, window_start
 from gradscope.rules.wording import percent, short
 from gradscope.trace import Trace
 
+MOST_SITES, MOST_NAMED = 8, 3  # in numbers and in words: those with the largest shares
+
 
 def published_hypotheses(traces: Sequence[Trace]) -> list[Hypothesis]:
     """Return both hypotheses of Nikhil, Is ReLU After Sigmoid Bad? (2018), with the numbers that decide them."""
@@ -30,9 +32,10 @@ def _closed_outputs(traces: Sequence[Trace]) -> Hypothesis:
     shut = [int((shut_since(trace, i) >= 0).sum()) for trace, i in zip(traces, output, strict=True) if i is not None]
     sites = [trace.sites[i] for trace, i in zip(traces, output, strict=True) if i is not None]
     holds = sum(count > 0 for count in shut) * 2 >= len(shut)
+    average = f" ({np.mean(shut):.2g} on average over {len(shut)} seeds)" if len(shut) > 1 else ""
     text = (
-        f"At {sites[0].name}, {_span(shut)} of {sites[0].units} output units ({np.mean(shut):.2g} on average over "
-        f"{len(shut)} seeds) have z <= 0 for every sample of the last window."
+        f"At {sites[0].name}, {_span(shut)} of {sites[0].units} output units{average} have z <= 0 for every sample of the "
+        "last window."
     )
     return Hypothesis(name=name, holds=holds, evidence={"shut_units": shut, "units": sites[0].units}, text=text)
 
@@ -55,6 +58,10 @@ def _saturated(traces: Sequence[Trace]) -> Hypothesis:
             shares[traces[0].sites[i].name] = short(float(np.nanmean(values)))
     if not shares:
         return Hypothesis(name=name, holds=None, evidence={}, text="It cannot be told: no saturation was recorded.")
-    listed = ", ".join(f"{percent(share)} of the values of {site}" for site, share in shares.items())
+    worst = sorted(shares, key=lambda site: -shares[site])
+    named = [site for site in shares if site in worst[:MOST_NAMED]]
+    listed = ", ".join(f"{percent(shares[site])} of the values of {site}" for site in named)
+    listed += f" (the most of {len(shares)} sites)" if len(shares) > MOST_NAMED else ""
+    shares = {site: share for site, share in shares.items() if site in worst[:MOST_SITES]}
     text = f"In the last window {listed} are saturated (slope below 5 % of the largest); half would be a finding."
     return Hypothesis(name=name, holds=max(shares.values()) >= WARNING_FRAC, evidence=dict(shares), text=text)

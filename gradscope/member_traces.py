@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gradscope.merged_records import RecordColumns
+from gradscope.parameter_sums import ALL, BEFORE_CLIPPING, place_of
+from gradscope.recorded_site import RecordedSite
 from gradscope.recorder import Recorder
+from gradscope.rules.flow import DECAY
+from gradscope.site_sums import COUNTS
 from gradscope.trace import UNIT_STATISTICS, Site, Task, Trace
 
 Column = NDArray[np.float32]
@@ -33,24 +38,33 @@ class Progress:
 
 
 def build_traces(
-    recorder: Recorder, members: Sequence[MemberName], progress: Progress, task: Task, schedule: str
+    recorder: Recorder,
+    members: Sequence[MemberName],
+    progress: Progress,
+    task: Task,
+    schedule: str,
+    records: RecordColumns | None = None,
 ) -> list[Trace]:
     """Return a trace per member from all that was recorded so far; the recorder is flushed and goes on.
 
     Transmissions are ratios of the recorded gradient norms: 0 where none passes, NaN where none arrives.
     """
     recorder.records.flush()
-    return [_member_trace(recorder, i, member, progress, task, schedule) for i, member in enumerate(members)]
+    held = records or recorder.records  # those of other processes may be merged in
+    return [_member_trace(recorder, held, i, member, progress, task, schedule) for i, member in enumerate(members)]
 
 
-def _member_trace(recorder: Recorder, i: int, member: MemberName, progress: Progress, task: Task, schedule: str) -> Trace:
-    records = recorder.records
-    keys = [key for key in recorder.shapes if not _row(recorder.host_shape(key).linear, i).all()]
-    sites = tuple(_site(recorder, key, i) for key in keys)
+def _member_trace(
+    recorder: Recorder, records: RecordColumns, i: int, member: MemberName, progress: Progress, task: Task, schedule: str
+) -> Trace:
+    passed = [site for site in recorder.sites.values() if site.is_known]
+    found = [site for site in passed if not _row(site.host_shape().linear, i).all()]
+    sites = tuple(_site(site, i) for site in found)
+    sums = [_Sums(records, site, units.units, i) for site, units in zip(found, sites, strict=True)]
     metric = [values[i] for values in progress.evaluation_metric]
     test_loss = [values[i] for values in progress.evaluation_loss]
-    output = records.column(("", "output_grad_norm"))[:, i]
     names = [p.name for p in recorder.parameters if i in p.rows]
+    output, site_statistics = _site_statistics(records, sums, i)
     return Trace(
         arm=member.arm,
         seed=member.seed,
@@ -58,12 +72,9 @@ def _member_trace(recorder: Recorder, i: int, member: MemberName, progress: Prog
         parameters=tuple(names),
         steps=np.array(records.steps, np.int64),
         samples=np.array(records.samples, np.int64),
-        unit_statistics={
-            name: tuple(records.column((key, name), site.units)[:, i] for key, site in zip(keys, sites, strict=True))
-            for name in UNIT_STATISTICS
-        },
-        site_statistics=_site_statistics(recorder, keys, i, output),
-        parameter_statistics=_parameter_statistics(recorder, names, i),
+        unit_statistics={name: tuple(getattr(one, name)() for one in sums) for name in UNIT_STATISTICS},
+        site_statistics=site_statistics,
+        parameter_statistics=_parameter_statistics(recorder, records, i),
         output_grad_norm=output,
         loss=progress.loss[:, i],
         evaluation_steps=np.array(progress.evaluation_steps, np.int64),
@@ -71,7 +82,7 @@ def _member_trace(recorder: Recorder, i: int, member: MemberName, progress: Prog
         evaluation_loss=np.array(test_loss, np.float32),
         task=task,
         schedule=schedule,
-        unseen=tuple(recorder.unseen),
+        unseen=(*recorder.unseen, *(f"{key} (inside activation checkpointing)" for key in recorder.unrecorded)),
         notes=tuple(recorder.notes),
     )
 
@@ -80,42 +91,141 @@ def _row(values: NDArray[np.bool_], member: int) -> NDArray[np.bool_]:
     return np.asarray(values[member if len(values) > 1 else 0])
 
 
-def _site(recorder: Recorder, key: str, i: int) -> Site:
-    shape, labels = recorder.host_shape(key), recorder.labels[key]
-    _, number, call = key.partition("#")
-    name = labels[i if len(labels) > 1 else 0] + number + call
-    return Site(name, _row(shape.shuts, i), _row(shape.saturates, i), is_output=key == recorder.output_site)
+def _site(site: RecordedSite, i: int) -> Site:
+    shape, (_, number, call) = site.host_shape(), site.key.partition("#")
+    name = site.labels[i if len(site.labels) > 1 else 0] + number + call
+    return Site(name, _row(shape.shuts, i), _row(shape.saturates, i), is_output=site.is_output)
 
 
-def _site_statistics(recorder: Recorder, keys: list[str], i: int, output: Column) -> dict[str, Column]:
-    def columns(statistic: str) -> Column:
-        per_site = [recorder.records.column((key, statistic))[:, i] for key in keys]
-        return np.stack(per_site, axis=1) if per_site else np.empty((len(output), 0), np.float32)
+@dataclass(frozen=True)
+class _Sums:
+    """A site's sums in one member, and the statistics that they come to: [record, unit] each."""
 
-    into_gate, out_of_gate = columns("grad_norm_a"), columns("grad_norm_z")
-    arrives = np.concatenate([out_of_gate[:, 1:], output[:, None]], axis=1)[:, : len(keys)]
-    return {
-        "act_rms": columns("act_rms"),
-        "act_common_mode": columns("act_common_mode"),
+    records: RecordColumns
+    site: RecordedSite
+    units: int
+    member: int
+
+    def of(self, name: str) -> Column:
+        """Return a sum per unit."""
+        return self.records.column((self.site.key, name), self.units)[:, self.member]
+
+    def whole(self, name: str) -> Column:
+        """Return a number per record."""
+        return self.records.column((self.site.key, name))[:, self.member]
+
+    @property
+    def counts(self) -> Column:
+        """How many values of z and of a each sum is over, [record, 2]."""
+        return self.records.counts(self.site.key)
+
+    def share(self, name: str) -> Column:
+        """Return a count as a share; in records where it is the same as the one before it was not kept by itself."""
+        first, *others = COUNTS[: COUNTS.index(name) + 1]
+        kept = self.of(first)
+        for place in others:
+            if place in self.site.counted:
+                own = self.of(place)
+                kept = np.where(np.isnan(own), kept, own)
+        return kept / self.counts[:, :1]
+
+    def nonpositive_frac(self) -> Column:
+        return self.share("nonpositive")
+
+    def saturated_frac(self) -> Column:
+        return self.share("saturated")
+
+    def closed_frac(self) -> Column:
+        return self.share("closed")
+
+    def common_mode(self) -> Column:
+        """Infinite where z does not vary, NaN for fewer than two samples."""
+        first, shift, spread = (self.of(name).astype(np.float64) for name in ("first", "shift", "spread"))
+        count = self.counts[:, :1].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            variance = np.maximum(spread / count - (shift / count) ** 2, 0)
+            ratio = np.abs(first + shift / count) / np.sqrt(variance)
+        constant = (spread == 0) | (variance == 0)
+        return np.where(count < 2, np.nan, np.where(constant, np.inf, ratio)).astype(np.float32)
+
+    def act_rms(self) -> Column:
+        return (self.whole("out_norm") / np.sqrt(self.counts[:, 1] * self.units)).astype(np.float32)
+
+    def act_common_mode(self) -> Column:
+        """Infinite for a constant output."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            common = ((self.of("out_sum").astype(np.float64) / self.counts[:, 1:]) ** 2).sum(axis=1)
+            varying = np.maximum(self.whole("out_norm").astype(np.float64) ** 2 / self.counts[:, 1] - common, 0)
+            return np.where(varying == 0, np.inf, np.sqrt(common / varying)).astype(np.float32)
+
+    def grad_rms(self) -> Column:
+        return (self.whole("out_of_gate") / np.sqrt(self.counts[:, 0] * self.units)).astype(np.float32)
+
+
+def _site_statistics(records: RecordColumns, sums: list[_Sums], i: int) -> tuple[Column, dict[str, Column]]:
+    """Return the gradient norm at the network's output, [record], and the sites' statistics, [record, site] each."""
+    rows = len(records)
+
+    def stacked(per_site: list[Column]) -> Column:
+        return np.stack(per_site, axis=1).astype(np.float32) if per_site else np.empty((rows, 0), np.float32)
+
+    into_gate, out_of_gate = stacked([s.whole("into_gate") for s in sums]), stacked([s.whole("out_of_gate") for s in sums])
+    output = _output_norm(records.column(("", "output_grad_norm"))[:, i], into_gate)
+    arrives = np.concatenate([out_of_gate[:, 1:], output[:, None]], axis=1)[:, : len(sums)]
+    return output, {
+        "act_rms": stacked([s.act_rms() for s in sums]),
+        "act_common_mode": stacked([s.act_common_mode() for s in sums]),
         "gate_transmission": _ratio(out_of_gate, into_gate),
         "weight_transmission": _ratio(into_gate, arrives),
-        "grad_rms": columns("grad_rms"),
+        "remaining": _ratio(out_of_gate, output[:, None]),
+        "grad_rms": stacked([s.grad_rms() for s in sums]),
     }
 
 
-def _parameter_statistics(recorder: Recorder, names: list[str], i: int) -> dict[str, Column]:
+def _output_norm(measured: Column, into_gate: Column) -> Column:
+    """Return the gradient norm at the network's output; where its parts are called one by one, that at the last site."""
+    reached = np.isfinite(into_gate)
+    if not into_gate.shape[1]:
+        return measured
+    last = into_gate.shape[1] - 1 - np.argmax(reached[:, ::-1], axis=1)
+    at_last = into_gate[np.arange(len(into_gate)), last]
+    return np.where(np.isnan(measured), at_last, measured)
+
+
+def _parameter_statistics(recorder: Recorder, records: RecordColumns, i: int) -> dict[str, Column]:
+    places = [place for place, p in enumerate(recorder.parameters) if i in p.rows]
+
     def columns(statistic: str) -> Column:
-        per_parameter = [recorder.records.column((name, statistic))[:, i] for name in names]
-        return np.stack(per_parameter, axis=1) if per_parameter else np.empty((len(recorder.records), 0), np.float32)
+        if not places:
+            return np.empty((len(records), 0), np.float32)
+        alone = np.stack([records.column((place_of(place), statistic))[:, i] for place in places], axis=1)
+        if recorder.has_members:
+            return alone
+        together = records.column((ALL, statistic), len(places))[:, 0]
+        return np.where(np.isnan(together), alone, together)
 
     weight = columns("weight_norm")
     counts = np.array([p.values[0].numel() for p in recorder.parameters if i in p.rows], np.int64)
-    return {
-        "grad_rms": columns("grad_norm") / _root(counts),
-        "grad_to_weight": _ratio(columns("grad_norm"), weight),
-        "update_to_weight": _ratio(columns("update_norm"), weight),
-        "nonpositive_weight_frac": columns("nonpositive_weight_frac"),
-    }
+    before = columns(BEFORE_CLIPPING)
+    clipped = {} if np.isnan(before).all() else {"grad_rms_before_clipping": before / _root(counts)}
+    rates = np.array(recorder.decay_rates(), np.float32)[places]
+    decay = {DECAY: np.broadcast_to(rates, weight.shape).copy()} if rates.any() else {}
+    return (
+        clipped
+        | decay
+        | {
+            "grad_rms": columns("grad_norm") / _root(counts),
+            "grad_to_weight": _ratio(columns("grad_norm"), weight),
+            "update_to_weight": _ratio(columns("update_norm"), weight),
+            "nonpositive_weight_frac": _held(columns("nonpositive_weight_frac")),
+        }
+    )
+
+
+def _held(values: Column) -> Column:
+    """Return a column that is looked at in some records only, with the last value in those between."""
+    known = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
+    return np.take_along_axis(values, np.maximum.accumulate(known, axis=0), axis=0)
 
 
 def _root(counts: NDArray[np.int64]) -> Column:

@@ -1,14 +1,14 @@
-"""A network's parameters member by member, and how far an optimizer's step moved them."""
+"""A network's parameters member by member, and what an optimizer knows of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gradscope import statistics
 from gradscope.stack import Population
 
 
@@ -45,11 +45,15 @@ class MemberParameter:
 
 
 def member_parameters(network: nn.Module) -> list[MemberParameter]:
-    """Return the trainable parameters of a network or population in order."""
+    """Return the trainable parameters of a network or population in order; of complex numbers there are no statistics."""
     if isinstance(network, Population):
         return [MemberParameter(name, parameter, rows, True) for name, parameter, rows in network.named_member_parameters()]
     named = network.named_parameters()
-    return [MemberParameter(name, parameter, (0,), False) for name, parameter in named if parameter.requires_grad]
+    return [MemberParameter(name, parameter, (0,), False) for name, parameter in named if _is_followed(parameter)]
+
+
+def _is_followed(parameter: nn.Parameter) -> bool:
+    return parameter.requires_grad and parameter.is_floating_point()
 
 
 def wants_copy(optimizer: torch.optim.Optimizer) -> bool:
@@ -63,25 +67,13 @@ def wants_copy(optimizer: torch.optim.Optimizer) -> bool:
     )
 
 
-def update_norm(
-    parameter: MemberParameter, optimizer: torch.optim.Optimizer, before: Float[Tensor, " member *rest"] | None
-) -> Float[Tensor, " row"]:
-    """Return the norm of the step that the optimizer has just taken, per row of the parameter.
-
-    Args:
-        parameter: what was moved.
-        optimizer: what moved it.
-        before: the values before the step, or None to take the step from SGD's momentum buffer.
-    """
-    if before is not None:
-        return statistics.plain_norm(parameter.values - before)
+def momentum_of(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> Tensor | None:
+    """Return SGD's momentum buffer of a parameter: what it has just moved by, in units of the learning rate."""
     # get(): optimizer.state makes an entry for whatever is asked for, and one too many breaks its state_dict()
-    buffer = optimizer.state.get(parameter.parameter, {}).get("momentum_buffer")
-    rate = next((group["lr"] for group in optimizer.param_groups if _holds(group["params"], parameter.parameter)), 0.0)
-    if buffer is None:
-        return parameter.values.new_zeros(len(parameter.rows))
-    return statistics.plain_norm(buffer if parameter.is_stacked else buffer.unsqueeze(0)) * rate
+    buffer: Tensor | None = optimizer.state.get(parameter, {}).get("momentum_buffer")
+    return buffer
 
 
-def _holds(parameters: list[nn.Parameter], wanted: nn.Parameter) -> bool:
-    return any(parameter is wanted for parameter in parameters)
+def groups_of(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    """Return the group of each of an optimizer's parameters, by the parameter's id."""
+    return {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}

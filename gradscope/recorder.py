@@ -1,223 +1,404 @@
-"""The recorder: looks at a training step through hooks, streams statistics into buffers on the device, leaves no mark.
+"""The recorder: looks at training steps from the inside, streams statistics into buffers on the device, leaves no mark.
 
-Hooks stand only during the steps that the schedule names. A pre-hook reads z before an in-place activation can overwrite it;
-tensor hooks on z and a read the gradients, since module backward hooks fail on in-place activations. Nothing is copied to the
-host within a step; one copy is made per flush.
+During the steps that the schedule names it sees every call of a torch function (`function_mode`), whoever makes it: modules,
+functions, in place or not. A call of a non-linearity is a site (`site_recorder`). z is read before the call can overwrite it;
+gradients are read by hooks in the graph of that one step. No hook is put on a module. Nothing is copied to the host within a
+step; one copy is made per flush.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from gradscope import statistics
-from gradscope.parameters import MemberParameter, member_parameters, update_norm, wants_copy
+from gradscope.activation_functions import ACTIVATIONS, Function
+from gradscope.apart import Apart
+from gradscope.autograd_graph import COMPILED_PART, read_graph, without_inner
+from gradscope.clipping import CLIPPING_FUNCTIONS, is_clipping
+from gradscope.compiled import EAGER_NOTE, SHADOW_NOTE, Calls, CompiledParts, runs_compiled_function
+from gradscope.fast_paths import leave_alone, look_again
+from gradscope.function_mode import FunctionMode, Handler
+from gradscope.network_parts import torch_optimizers, unwrapped
+from gradscope.parameter_sums import SIGNS_EVERY, ParameterSums
+from gradscope.parameters import groups_of, member_parameters
+from gradscope.recorded_site import RecordedSite
 from gradscope.records import Records
 from gradscope.schedule import Schedule
-from gradscope.sites import WatchedModule, canonical, find_activations, find_unseen, probe
+from gradscope.site_gradients import Gradients, combined, hook_network
+from gradscope.site_recorder import SiteRecorder, StepCalls
 from gradscope.stack import Population
-from gradscope.statistics import Shape
+from gradscope.stand_ins import Call, StandIns
+from gradscope.timing import Timed
+from gradscope.user_activations import call_module, find_user_activations
 
-FUNCTIONS_NOT_SEEN = "activations called as functions (F.relu(x), x.relu()) are not seen, only modules (nn.ReLU)"
-
-# Of the recorded steps, every fifth one looks at the parameters too (the first always): they are many and change slowly.
-PARAMETERS_EVERY = 5
+MOST_READINGS = 20  # of a graph: each new set of sites has one, sets that change with every batch do not
 
 
-class HostShape(NamedTuple):
-    """The truth values of `statistics.Shape` on the host."""
+@dataclass
+class _Step:
+    """What belongs to the step that is looked at."""
 
-    shuts: NDArray[np.bool_]
-    saturates: NDArray[np.bool_]
-    linear: NDArray[np.bool_]
+    number: int
+    samples: int = 0
+    last_samples: int = 0  # of the last pass
+    had_backward: bool = False
+    tensors: list[Tensor] = field(default_factory=list)  # the network's outputs, until the backward pass begins
+    outputs: list[Gradients] = field(default_factory=list)  # the gradient at the network's output, one for each pass
+    clipped: bool = False
+    scale: Tensor | None = None
 
 
 class Recorder:
     """Records one network, or one population, while its training loop calls the methods in turn.
 
     For each step: `begin(step)`, forward and backward pass, `gradients_ready()`, the optimizer's step, `step_taken()`.
-    As a context manager it removes its hooks whatever happens. `recording_s` is the time spent in here, on the host.
+    As a context manager it removes its hooks whatever happens.
     """
 
-    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
-        self.members = network.size if isinstance(network, Population) else 1
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizers: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+        schedule: Schedule,
+        *,
+        sites: Sequence[str] = (),
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare; nothing is attached yet.
+
+        Args:
+            network: what is trained, with or without wrappers around it.
+            optimizers: what trains it.
+            schedule: at which steps to look.
+            sites: patterns of site names to record, with "!" before them to leave out; none means all.
+            names: names of the user's own for modules, by path.
+        """
+        self.network = unwrapped(network)
+        self.optimizers = torch_optimizers(optimizers)
+        self.has_members = isinstance(self.network, Population)
+        self.members = self.network.size if isinstance(self.network, Population) else 1
         self.records = Records(self.members)
-        self.labels: dict[str, tuple[str, ...]] = {}  # site key -> its name in each member (or one for all)
-        self.shapes: dict[str, Shape] = {}  # site key -> its non-linearity, in forward order
-        self.output_site: str | None = None
-        self.parameters = member_parameters(network)
-        self.unseen = find_unseen(network)
-        self.notes = [] if isinstance(network, Population) else [FUNCTIONS_NOT_SEEN]
-        self.recording_s = 0.0
-        self._network, self._optimizer, self._schedule = network, optimizer, schedule
-        self._modules = find_activations(network)
-        self._handles: list[RemovableHandle] = []
-        self._found: dict[tuple[str, str], Tensor] = {}
-        self._calls: dict[str, int] = {}
-        self._copies: dict[nn.Parameter, Tensor | None] = {}  # None where the optimizer's own state tells the step
-        self._open: tuple[str, Tensor] | None = None  # the last site's key and output
-        self._step = self._samples = 0
-        self._host_shapes: dict[str, HostShape] = {}
+        self.parameters = member_parameters(self.network)
+        self.timed = Timed()
+        self._schedule = schedule
+        self._sites = SiteRecorder(self.network, has_members=self.has_members, sites=sites, names=names, timed=self.timed)
+        held = {key for optimizer in self.optimizers for key in groups_of(optimizer)}
+        left_over = [i for i, p in enumerate(self.parameters) if id(p.parameter) not in held]
+        self._parameter_sums = ParameterSums(self.parameters, self.members, left_over)
+        self._step: _Step | None = None
+        self._readings: set[frozenset[str]] = set()
+        backward: dict[Function, Handler] = dict.fromkeys((Tensor.backward, torch.autograd.backward), self._backward)
+        clipping: dict[Function, Handler] = dict.fromkeys(CLIPPING_FUNCTIONS, self._clipping)
+        asked: dict[Function, Handler] = {torch.autograd.grad: self._gradients_asked}
+        self._mode = FunctionMode({**self._sites.handlers(), **backward, **clipping, **asked})
+        self._sites.follow_with(self._mode)
+        self._compiled = CompiledParts(self.network, self._mode)
+        self._stand_ins = StandIns()
+        self._own: list[nn.Module] = []  # element-wise modules of the user's
 
     def __enter__(self) -> Recorder:
         """Return the recorder itself."""
+        self._compiled.open()
+        if not self.has_members:  # a population's layers are seen as a whole
+            self._own = find_user_activations(self.network)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Remove what hooks may stand, and let go of a step that was not finished."""
+        """Take off whatever may be on, and let go of a step that was not finished."""
         self._detach()
-        self._found, self._copies, self._open = {}, {}, None
+        self._compiled.close()
+        self._step = self._sites.step = None
+        self._parameter_sums.begin()
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the step under way is one that is recorded."""
+        return self._step is not None
+
+    @property
+    def recording_s(self) -> float:
+        """Time spent in here, on the host."""
+        return self.timed.total_s
+
+    @property
+    def sites(self) -> dict[str, RecordedSite]:
+        """The sites by key, in forward order."""
+        return self._sites.sites
+
+    @property
+    def unseen(self) -> dict[str, None]:
+        """Names of the non-linear operations that cannot be looked into."""
+        return self._sites.unseen
+
+    @property
+    def notes(self) -> dict[str, None]:
+        """What else there is to say of the coverage."""
+        held = {key for optimizer in self.optimizers for key in groups_of(optimizer)}  # groups may have been added
+        left = dict.fromkeys(_left_over([p.name for p in self.parameters if id(p.parameter) not in held]))
+        return left | self._sites.notes
+
+    @property
+    def unrecorded(self) -> list[str]:
+        """The sites that were passed but could not be looked at."""
+        return [key for key, site in self.sites.items() if not site.is_known]
+
+    def decay_rates(self) -> list[float]:
+        """Return what weight decay alone shrinks each parameter by in a step, in units of its size."""
+        return self._parameter_sums.decay_rates(self.optimizers)
+
+    def looks_at(self, step: int) -> bool:
+        """Tell whether the schedule names a step."""
+        return self._schedule(step)
 
     def begin(self, step: int) -> bool:
-        """Attach the hooks if the schedule names this step (0-based); tell whether it does."""
+        """Look from now on if the schedule names this step (0-based); tell whether it does."""
         if not self._schedule(step):
             return False
-        with self._timed():
+        with self.timed:
             self._detach()
-            self._found, self._calls, self._copies, self._step, self._samples = {}, {}, {}, step, 0
-            for watched in self._modules:
-                self._handles += [
-                    watched.module.register_forward_pre_hook(self._before(watched)),
-                    watched.module.register_forward_hook(self._after(watched)),
-                ]
-            self._handles.append(self._network.register_forward_hook(self._network_output))
+            self._step, self._sites.step = _Step(step), StepCalls()
+            self._parameter_sums.begin()
+            self._attach()
         return True
 
-    def gradients_ready(self) -> None:
-        """Take the parameters' gradients as the optimizer will use them."""
-        if not self._handles or len(self.records) % PARAMETERS_EVERY:
+    def gradients_ready(self, optimizer: torch.optim.Optimizer | None = None, scale: Tensor | None = None) -> None:
+        """Take the parameters' gradients as an optimizer (all of them, if none is named) will use them.
+
+        Args:
+            optimizer: the one that is about to step.
+            scale: the loss scale of mixed precision, which the gradients at sites still carry.
+        """
+        step = self._step
+        if step is None:
             return
-        with self._timed(), torch.no_grad():
-            for parameter in self.parameters:
-                self._take_gradient(parameter)
+        with self.timed, Apart():
+            self._mode.turn_off()
+            step.scale = scale if scale is not None else step.scale
+            looks_at_signs = len(self.records) % SIGNS_EVERY == 0
+            for chosen in self.optimizers if optimizer is None else [optimizer]:
+                self._parameter_sums.take_gradients(chosen, looks_at_signs=looks_at_signs)
 
-    def step_taken(self) -> None:
-        """Take the size of the optimizer's step and close the record."""
-        if not self._handles:
+    def step_taken(self, optimizer: torch.optim.Optimizer | None = None, *, is_last: bool = True) -> None:
+        """Take the size of an optimizer's step, and close the record if it is the last one of this step."""
+        step = self._step
+        if step is None:
             return
-        with self._timed(), torch.no_grad():
-            self._detach()
-            for parameter in self.parameters:
-                if parameter.parameter in self._copies:
-                    moved = update_norm(parameter, self._optimizer, self._copies[parameter.parameter])
-                    self._put(parameter, "update_norm", moved)
-            self._copies = {}
-            self.records.add(self._step, self._samples, self._found)
-            self._found, self._open = {}, None
+        with self.timed, Apart():
+            for chosen in self.optimizers if optimizer is None else [optimizer]:
+                self._parameter_sums.take_updates(chosen)
+            if is_last:
+                self._detach()
+                self._close(step)
+                self._step = self._sites.step = None
+            else:
+                self._mode.turn_on()
 
-    def host_shape(self, key: str) -> HostShape:
-        """Return what `trace.Site` needs of a site's non-linearity, copied to the host once: [member, unit] each."""
-        if key not in self._host_shapes:
-            shape = self.shapes[key]
-            self._host_shapes[key] = HostShape(*(mask.cpu().numpy() for mask in (shape.shuts, shape.saturates, shape.linear)))
-        return self._host_shapes[key]
+    # --- the backward pass ---
 
-    def _take_gradient(self, parameter: MemberParameter) -> None:
-        gradient = parameter.gradient
-        if gradient is None:
+    def _backward(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        calls = self._sites.step
+        if calls is None or self._sites.in_backward:  # checkpointing calls backward within backward
+            return function(*args, **kwargs)
+        losses = args[0] if args else kwargs["tensors"]
+        with self.timed:
+            if self._step is not None and self._was_discarded():
+                self._sites.discard_passes()
+                self._step.outputs = [slot for slot in self._step.outputs if not slot.has_come]
+                self._step.samples = self._step.last_samples
+            try:
+                self._read_graph(calls, [losses] if isinstance(losses, Tensor) else list(losses))
+            except Exception as error:
+                self._sites.note_failure(error)
+        if self._step is not None:
+            self._step.tensors = []
+        self._sites.in_backward = True
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self._sites.in_backward = False
+            if self._step is not None:
+                self._step.had_backward = True
+            calls.numbers.clear()
+            calls.nodes.clear()
+            calls.accounted.clear()
+            self._sites.segments.clear()
+            if self._compiled.shadows:
+                with self.timed:
+                    self._compiled.backward()
+
+    def _was_discarded(self) -> bool:
+        """Tell whether gradients that have come were thrown away: a step was left out because they overflowed, or an error."""
+        step = self._step
+        return step is not None and step.had_backward and all(p.parameter.grad is None for p in self.parameters)
+
+    def _gradients_asked(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Read the graph of `torch.autograd.grad`, too, where it is not that of a penalty on gradients."""
+        calls = self._sites.step
+        outputs = args[0] if args else kwargs["outputs"]
+        if calls is not None and not self._sites.in_backward and not kwargs.get("create_graph"):
+            with self.timed:
+                try:
+                    self._read_graph(calls, [outputs] if isinstance(outputs, Tensor) else list(outputs))
+                except Exception as error:
+                    self._sites.note_failure(error)
+        return function(*args, **kwargs)
+
+    def _read_graph(self, calls: StepCalls, losses: list[Tensor]) -> None:
+        keys = frozenset(calls.nodes.values())
+        if keys in self._readings or len(self._readings) >= MOST_READINGS:
             return
-        values = parameter.values
-        taken = {
-            "weight_norm": statistics.plain_norm(values),
-            "grad_norm": statistics.plain_norm(gradient),
-            "nonpositive_weight_frac": statistics.nonpositive_weight_frac(values),
-        }
-        for statistic, value in taken.items():
-            self._put(parameter, statistic, value)
-        self._copies[parameter.parameter] = values.clone() if wants_copy(self._optimizer) else None
+        self._readings.add(keys)
+        if not self._compiled.shadows and runs_compiled_function():
+            self._sites.notes[EAGER_NOTE] = None
+        shadows = self._compiled.shadows
+        whole = [output for shadow in shadows if shadow.is_network for output in shadow.outputs]
+        parts = [output for shadow in shadows if not shadow.is_network for output in shadow.outputs]
+        known = [tensor for tensor in self._step.tensors if tensor.requires_grad] if self._step is not None else []
+        reading = read_graph([*losses, *whole], parts, calls.nodes, calls.accounted, known or None)
+        self._sites.unseen |= dict.fromkeys(name for name in reading.unseen if not (shadows and name.startswith(COMPILED_PART)))
+        if shadows:
+            self._sites.notes[SHADOW_NOTE] = None
+        for key in reading.direct:
+            self.sites[key].is_output = True
 
-    def _put(self, parameter: MemberParameter, statistic: str, value: Tensor) -> None:
-        """Note one value per row; parameters of one name that belong to different members fill one record together."""
-        spread, held = parameter.spread(value, self.members), self._found.get((parameter.name, statistic))
-        self._found[parameter.name, statistic] = spread if held is None else torch.where(spread.isnan(), held, spread)
+    def _clipping(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        step = self._step
+        clips = is_clipping()
+        if step is not None and not step.clipped and clips:
+            step.clipped = True
+            with self.timed, Apart():
+                self._parameter_sums.take_unclipped()
+        if function in ACTIVATIONS and not clips:  # z.clamp_(min=0)
+            return self._sites.activation(function, args, kwargs)
+        return function(*args, **kwargs)
 
-    def _before(self, watched: WatchedModule) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            z = inputs[0] if inputs else None
-            if not isinstance(z, Tensor) or not z.is_floating_point() or not torch.is_grad_enabled():
-                return
-            with self._timed():
-                key = self._key(watched)
-                shape = self.shapes.get(key)
-                if shape is None:
-                    shape = self.shapes[key] = probe(module, z, self.members)
-                    self.labels[key] = watched.labels
-                with torch.no_grad():
-                    self._read_site(key, module, z, shape)
-                if z.requires_grad:
-                    z.register_hook(self._gradient_hook(key, "grad_norm_z"))
+    # --- the network as a whole ---
 
-        return hook
+    def _network_called(self, call: Call) -> Call:
+        def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            if not self._sees_network:
+                return call(*args, **kwargs)
+            self._network_begins(args, kwargs)
+            output = call(*args, **kwargs)
+            self._network_ends(output)
+            return output
 
-    def _read_site(self, key: str, module: nn.Module, z: Tensor, shape: Shape) -> None:
-        before = canonical(z, self.members)
-        slopes = canonical(statistics.slope(module.forward, z), self.members)
-        self._found[key, "nonpositive_frac"] = statistics.nonpositive_frac(before)
-        self._found[key, "saturated_frac"] = statistics.saturated_frac(slopes, shape.largest_slope)
-        self._found[key, "closed_frac"] = statistics.closed_frac(slopes)
-        self._found[key, "common_mode"] = statistics.common_mode(before)
+        return called
 
-    def _after(self, watched: WatchedModule) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
-            key = self._key(watched)
-            if not isinstance(output, Tensor) or (key, "closed_frac") not in self._found:
-                return
-            with self._timed():
-                self._calls[watched.labels[0]] = self._calls.get(watched.labels[0], 0) + 1
-                with torch.no_grad():
-                    after = canonical(output, self.members)
-                    self._found[key, "act_rms"] = statistics.rms(after)
-                    self._found[key, "act_common_mode"] = statistics.site_common_mode(after)
-                if output.requires_grad:
-                    output.register_hook(self._gradient_hook(key, "grad_norm_a"))
-                self._open = key, output
+    def _network_begins(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        step, calls = self._step, self._sites.step
+        if step is None or calls is None:
+            return
+        calls.numbers.clear()  # a further pass before the optimizer's step: more samples for the same sites
+        inputs = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim())
+        calls.is_called_as_a_whole = True
+        first = next(inputs, None)
+        if first is not None:  # samples, not the pixels or tokens in them
+            step.last_samples = first.shape[-2] if self.has_members else first.shape[0]
+            step.samples += step.last_samples
+        if not self._compiled.shadows and not calls.calls and runs_compiled_function():
+            self._sites.notes[EAGER_NOTE] = None
 
-        return hook
+    def _network_ends(self, output: object) -> None:
+        step = self._step
+        if step is None:
+            return
+        found = [t for t in _tensors(output) if t.grad_fn is not None and t.dim() and t.is_floating_point()]
+        for tensor in without_inner(found):
+            slot = Gradients(self.has_members, self.timed)
+            step.outputs.append(slot)
+            step.tensors.append(tensor)
+            hook_network(tensor, slot)
 
-    def _network_output(self, module: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
-        if (
-            torch.is_grad_enabled() and inputs and isinstance(inputs[0], Tensor) and inputs[0].dim()
-        ):  # samples, not the pixels or tokens in them
-            self._samples += inputs[0].shape[-2] if isinstance(module, Population) else inputs[0].shape[0]
-        if isinstance(output, Tensor) and output.requires_grad:
-            if self._open is not None and output is self._open[1]:
-                self.output_site = self._open[0]
-            output.register_hook(self._gradient_hook("", "output_grad_norm"))
+    @property
+    def _sees_network(self) -> bool:
+        recomputes = self._sites.in_backward or self._compiled.in_shadow
+        return self._mode.is_on and torch.is_grad_enabled() and not recomputes
 
-    def _gradient_hook(self, key: str, statistic: str) -> Callable[[Tensor], None]:
-        def hook(gradient: Tensor) -> None:
-            with self._timed(), torch.no_grad():
-                per_member = gradient if self.members > 1 or gradient.shape[:1] == (1,) else gradient.unsqueeze(0)
-                self._found[key, statistic] = statistics.norm(per_member)
-                if statistic == "grad_norm_z":
-                    self._found[key, "grad_rms"] = self._found[key, statistic] / (per_member[0].numel() ** 0.5)
+    def _own_activation(self, module: nn.Module, call: Call) -> Call:
+        def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            if not self._mode.is_on or kwargs or len(args) != 1 or not isinstance(args[0], Tensor):
+                return call(*args, **kwargs)
+            with self._mode.off():
+                return self._sites.activation(call_module, (module, args[0]), {})
 
-        return hook
+        return called
 
-    def _key(self, watched: WatchedModule) -> str:
-        """Return the key of the module's next call in this pass: a site is a call, not a module."""
-        name = watched.labels[0]
-        call = self._calls.get(name, 0)
-        return name if call == 0 else f"{name}#{call + 1}"
+    # --- beginning and end of a step ---
+
+    def _attach(self) -> None:
+        leave_alone(self._mode)
+        self._compiled.attach(Calls(self._network_begins, self._network_ends, self._part_compiled))
+        if not self._compiled.is_compiled:
+            for module in self._own:
+                self._stand_ins.put(module, functools.partial(self._own_activation, module))
+            self._stand_ins.put(self.network, self._network_called)
+        self._mode.turn_on()
+
+    def _part_compiled(self, part: nn.Module) -> None:
+        """Leave a network alone that is being compiled: the compiler would trace what stands in for it."""
+        if part is self.network:
+            self._stand_ins.clear()
 
     def _detach(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        self._mode.turn_off()
+        look_again(self._mode)
+        self._stand_ins.clear()
+        self._compiled.detach()
 
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.recording_s += time.perf_counter() - start
+    def _close(self, step: _Step) -> None:
+        self._sites.segments.clear()
+        assert self._sites.step is not None
+        found: dict[tuple[str, str], Tensor] = dict(self._parameter_sums.found)
+        counts: dict[str, tuple[int, int]] = {}
+        batch = 0
+        for key, calls in self._sites.step.calls.items():
+            done = [call for call in calls if call.gradients.has_come] or calls  # passes without a gradient went nowhere
+            if not done:
+                continue
+            sums = done[0].sums
+            for other in done[1:]:
+                sums = sums.merged(other.sums)
+            batch = batch or sum(call.batch for call in done)
+            done[0].site.counted |= sums.counts.keys()
+            counts[key] = sums.count, sums.out_count
+            for name, value in sums.rows().items():
+                found[key, name] = value
+            self._gradient(step, found, (key, "into_gate"), [call.gradients.into_gate for call in done])
+            self._gradient(step, found, (key, "out_of_gate"), [call.gradients.out_of_gate for call in done])
+        self._gradient(step, found, ("", "output_grad_norm"), [slot.into_gate for slot in step.outputs])
+        # where the network is never called as a whole: the samples that its first site has seen
+        self.records.add(step.number, step.samples or batch, found, counts)
+
+    @staticmethod
+    def _gradient(step: _Step, found: dict[tuple[str, str], Tensor], key: tuple[str, str], norms: list[Tensor | None]) -> None:
+        norm = combined([one for one in norms if one is not None], drop_overflows=step.scale is not None)
+        if norm is not None:
+            found[key] = norm if step.scale is None else norm / step.scale.to(norm.device)
+
+
+def _left_over(names: list[str]) -> Iterator[str]:
+    if names:
+        some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        yield f"trainable parameters that no watched optimizer holds: {some}"
+
+
+def _tensors(output: object) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for value in output.values():
+            yield from _tensors(value)
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        for field_ in dataclasses.fields(output):
+            yield from _tensors(getattr(output, field_.name))
+    elif isinstance(output, list | tuple):
+        for value in output:
+            yield from _tensors(value)

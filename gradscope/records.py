@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -11,18 +13,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Key = tuple[str, str]  # place (site or parameter), statistic
+Count = tuple[int, int]  # samples of z and of a, the pixels or times in them included
 Layout = tuple[tuple[Key, torch.Size], ...]
 
 BUFFER_BYTES = 2**24  # on the device; enough for hundreds of records of a small network
 MOST_ROWS = 64
+MOST_RECORDS, HOST_BYTES = 2000, 2**28
+"""Beyond either, records are let go at even distances, the first and the last ones excepted: a run may last forever."""
+KEPT_AT_ENDS = 64
+_SHARE_LEFT, _FEWEST = 0.75, 16  # so that not every flush has to let some go; of those in between
 
 
 @dataclass(frozen=True)
-class _Segment:
-    """Rows with one layout on the host: [record, value]."""
+class Segment:
+    """Rows with one layout on the host: [record, value], with the steps and samples of each."""
 
     layout: Layout
     rows: NDArray[np.float32]
+    counts: tuple[Mapping[str, Count], ...]  # samples behind each site, by record
+    steps: tuple[int, ...]
+    samples: tuple[int, ...]
+
+    def kept(self, keep: NDArray[np.bool_]) -> Segment:
+        """Return the segment with some of its records only."""
+        chosen = np.flatnonzero(keep).tolist()
+        counts = tuple(self.counts[i] for i in chosen)
+        return Segment(
+            self.layout, self.rows[keep], counts, tuple(self.steps[i] for i in chosen), tuple(self.samples[i] for i in chosen)
+        )
 
 
 class Records:
@@ -36,36 +54,91 @@ class Records:
         self._missing: dict[Key, Tensor] = {}
         self._buffer: Tensor | None = None
         self._filled = 0
-        self._segments: list[_Segment] = []
+        self._counts: list[Mapping[str, Count]] = []
+        self._segments: list[Segment] = []
+        self._numbers: list[int] = []  # of the records that are left, among all there were
+        self._added, self._stride = 0, 1
         self._columns: dict[tuple[Key, int | None], NDArray[np.float32]] = {}  # until the next flush
 
     def __len__(self) -> int:
         return len(self.steps)
 
-    def add(self, step: int, samples: int, found: Mapping[Key, Tensor]) -> None:
-        """Append one record. Known keys that are missing are filled with NaN; an unknown key or shape starts a new segment."""
+    def add(self, step: int, samples: int, found: Mapping[Key, Tensor], counts: Mapping[str, Count] | None = None) -> None:
+        """Append one record. Known keys that are missing are filled with NaN; an unknown key or shape starts a new segment.
+
+        Args:
+            step: the step it belongs to.
+            samples: independent samples behind it.
+            found: the values.
+            counts: for each site the number of values per unit that its sums are over.
+        """
         if not found:
             return
         layout = tuple((key, values.shape) for key, values in found.items())
         if not set(layout) <= set(self._layout):
             self.flush()
-            self._start(layout, next(iter(found.values())).device)
+            known = dict(self._layout) | dict(layout)
+            known = dict(sorted(known.items(), key=lambda item: len(item[1]) == 0))  # single numbers side by side
+            self._start(tuple(known.items()), next(iter(found.values())).device)
         assert self._buffer is not None
         if self._filled == len(self._buffer):
             self.flush()
-        row = [found.get(key, self._missing.get(key)) for key, _ in self._layout]
-        parts = [part.flatten().float() for part in row if part is not None]
-        torch.cat(parts, out=self._buffer[self._filled])
+        row = [found.get(key, missing) for key, missing in self._missing.items()]
+        torch.cat(_flat(row, self._buffer.device), out=self._buffer[self._filled])
         self._filled += 1
+        self._counts.append(dict(counts or {}))
         self.steps.append(step)
         self.samples.append(samples)
+        self._number(1)
 
     def flush(self) -> None:
         """Copy what is in the buffer to the host."""
         if self._buffer is not None and self._filled:
-            self._segments.append(_Segment(self._layout, self._buffer[: self._filled].cpu().numpy().copy()))
-            self._filled = 0
+            rows = self._buffer[: self._filled].cpu().numpy().copy()
+            behind = tuple(self.steps[-self._filled :]), tuple(self.samples[-self._filled :])
+            self._segments.append(Segment(self._layout, rows, tuple(self._counts), *behind))
+            self._filled, self._counts = 0, []
+            if len(self.steps) > MOST_RECORDS or sum(segment.rows.nbytes for segment in self._segments) > HOST_BYTES:
+                self._thin()
             self._columns = {}
+
+    @property
+    def segment_count(self) -> int:
+        """Number of flushes so far that copied something."""
+        return len(self._segments)
+
+    def since(self, flushes: int) -> list[Segment]:
+        """Return what was flushed after so many flushes."""
+        return self._segments[flushes:]
+
+    def extend(self, segments: Sequence[Segment]) -> None:
+        """Append what another process has flushed."""
+        for segment in segments:
+            self._segments.append(segment)
+            self.steps += segment.steps
+            self.samples += segment.samples
+            self._number(len(segment.steps))
+        self._columns = {}
+
+    def _number(self, count: int) -> None:
+        self._numbers += range(self._added, self._added + count)
+        self._added += count
+
+    def _thin(self) -> None:
+        numbers, lengths = np.array(self._numbers), [len(segment.steps) for segment in self._segments]
+        at_ends = (numbers < KEPT_AT_ENDS) | (np.arange(len(numbers)) >= len(numbers) - KEPT_AT_ENDS)
+        row_bytes = np.repeat([segment.rows.itemsize * segment.rows.shape[1] for segment in self._segments], lengths)
+        keep = at_ends | (numbers % self._stride == 0)
+        while (
+            keep.sum() > _SHARE_LEFT * MOST_RECORDS or row_bytes[keep].sum() > _SHARE_LEFT * HOST_BYTES
+        ) and self._stride * _FEWEST < self._added:
+            self._stride *= 2
+            keep = at_ends | (numbers % self._stride == 0)
+        self._numbers = numbers[keep].tolist()
+        ends = np.cumsum(lengths)[:-1]
+        self._segments = [s.kept(part) for s, part in zip(self._segments, np.split(keep, ends), strict=True)]
+        self.steps = [step for segment in self._segments for step in segment.steps]
+        self.samples = [count for segment in self._segments for count in segment.samples]
 
     def column(self, key: Key, width: int | None = None) -> NDArray[np.float32]:
         """Return what was flushed of one key: [record, member], or [record, member, unit] with `width` units.
@@ -79,6 +152,12 @@ class Records:
             found = self._columns[key, width] = np.concatenate([np.empty((0, *shape), np.float32), *parts])
         return found
 
+    def counts(self, site: str) -> NDArray[np.float32]:
+        """Return how many values of z and of a stand behind a site's sums, [record, 2]; NaN where it was not passed."""
+        missing = (np.nan, np.nan)
+        rows = [held.get(site, missing) for segment in self._segments for held in segment.counts]
+        return np.array(rows, np.float32).reshape(-1, 2)
+
     def _start(self, layout: Layout, device: torch.device) -> None:
         values = sum(shape.numel() for _, shape in layout)
         rows = min(MOST_ROWS, max(1, BUFFER_BYTES // (4 * values)))
@@ -87,10 +166,22 @@ class Records:
         self._buffer = torch.empty(rows, values, device=device)
 
 
-def _slice(segment: _Segment, key: Key, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _flat(row: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Return the values as vectors; neighbouring single numbers are put together first, in one operation."""
+    parts: list[Tensor] = []
+    for single, run in groupby(row, key=lambda part: part.dim() == 0):
+        if single:
+            numbers = [part if part.device == device else part.to(device) for part in run]  # of a network on several devices
+            parts.append(torch.stack(numbers).float())
+        else:
+            parts += [part.flatten().to(device, torch.float32) for part in run]
+    return parts
+
+
+def _slice(segment: Segment, key: Key, shape: tuple[int, ...]) -> NDArray[np.float32]:
     start = 0
     for held, size in segment.layout:
-        if held == key and tuple(size) == shape:
+        if held == key and size.numel() == math.prod(shape):
             return segment.rows[:, start : start + size.numel()].reshape(-1, *shape)
         start += size.numel()
     return np.full((len(segment.rows), *shape), np.nan, np.float32)

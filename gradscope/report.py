@@ -191,7 +191,7 @@ def save_report(report: Report, folder: Path) -> Path:
         part.write_text(report.to_json() + "\n", encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
-        raise WriteError(f"{path}: cannot be written: {error.strerror}; free some space or choose another --out") from error
+        raise WriteError(f"{path}: cannot be written: {error.strerror}; free some space or choose another folder") from error
     return path
 
 

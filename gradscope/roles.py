@@ -53,7 +53,8 @@ def _causes(other: Seen, seen: Seen) -> bool:
     if seen.rule.slug == "exploding-gradient" or other.rule.slug == "common-mode":
         return False  # what is shut or flat lets less through, never more
     later = after.first_step == 0 < before.first_step  # what was there from the start does not follow from a later death
-    return other.is_error and _site(before, -1) >= _site(after, -1) and not later
+    stops = other.is_error or other.rule.slug == "dead-layer"  # which lets nothing through, even where a path leads around it
+    return stops and _site(before, -1) >= _site(after, -1) and not later
 
 
 def _site(observation: Observation, unknown: int) -> int:

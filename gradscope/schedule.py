@@ -8,7 +8,7 @@ Schedule = Callable[[int], bool]
 
 # Spacing between looks from each step on: dense while a collapse happens (within ten steps or so), then every fifth to
 # twentieth of the way, at most a hundred steps apart.
-SPACING = ((1000, 100), (200, 50), (60, 20), (30, 10), (10, 2), (0, 1))
+SPACING = ((200, 100), (60, 20), (30, 10), (10, 2), (0, 1))
 
 
 def default(step: int) -> bool:

@@ -107,6 +107,8 @@ class StackLayer(nn.Module):
         blocks: list[Blocks] = [tuple(member.stack.layers[index].resolve(outputs)) for member in members]
         self.activation = UnitActivation(blocks, build, [layer_seed(member.seed, MOST_LAYERS + index) for member in members])
 
+        self.activation.site_labels = tuple(f"{index + 1}.{label}" for label in self.activation.labels)
+
     def forward(self, x: Float[Tensor, "member batch input"]) -> Float[Tensor, "member batch output"]:
         """Return the activated outputs."""
         z = torch.baddbmm(self.bias.unsqueeze(1), x, self.weight)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 SATURATED_SLOPE = 0.05  # of the largest slope: where tanh is beyond |z| = 2.18, sigmoid beyond |z| = 4.36
 _TINY = 1e-30  # keeps 0 / 0 out of a scaled sum; far below any norm that float32 can square
@@ -41,18 +42,22 @@ def nonpositive_frac(z: Float[Tensor, "member sample unit"]) -> Float[Tensor, "m
 def slope(function: Elementwise, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return f'(z) element by element, from the function itself by automatic differentiation.
 
-    The network's own graph, gradients and random state are left alone.
+    The network's own graph, gradients, saved tensors (checkpointing counts them) and random state are left alone.
 
     >>> slope(torch.relu, torch.tensor([-1.0, 2.0])).tolist()
     [0.0, 1.0]
     """
-    with torch.enable_grad(), torch.random.fork_rng(_devices(z)):
+    with torch.enable_grad(), torch.random.fork_rng(_devices(z)), saved_tensors_hooks(_same, _same):
         point = z.detach().requires_grad_()
         output = function(point.clone())  # the copy is for in-place functions
         if not output.requires_grad:  # a step function: nothing passes back
             return torch.zeros_like(z)
         (result,) = torch.autograd.grad(output.sum(), point)
     return result
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def saturated_frac(

@@ -26,7 +26,7 @@ FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
 UNIT_STATISTICS = ("nonpositive_frac", "saturated_frac", "closed_frac", "common_mode")
-SITE_STATISTICS = ("act_rms", "act_common_mode", "gate_transmission", "weight_transmission", "grad_rms")
+SITE_STATISTICS = ("act_rms", "act_common_mode", "gate_transmission", "weight_transmission", "remaining", "grad_rms")
 SERIES = ("steps", "samples", "output_grad_norm", "loss", "evaluation_steps", "evaluation_metric", "evaluation_loss")
 PARAMETER_STATISTICS = ("grad_rms", "grad_to_weight", "update_to_weight", "nonpositive_weight_frac")
 
@@ -80,7 +80,7 @@ class Trace:
     site_statistics: Mapping[str, FloatArray]  # name -> [record, site]
     parameter_statistics: Mapping[str, FloatArray]  # name -> [record, parameter]
     output_grad_norm: FloatArray  # [record] norm of the loss gradient at the network's output
-    loss: FloatArray  # [step] training loss, every step
+    loss: FloatArray  # [step] training loss, of every step or, in a loop of the user's own, of those it was logged for
     evaluation_steps: IntArray  # [evaluation] number of updates before it
     evaluation_metric: FloatArray  # [evaluation]
     evaluation_loss: FloatArray  # [evaluation]
@@ -88,6 +88,12 @@ class Trace:
     schedule: str = ""
     unseen: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    loss_steps: IntArray | None = None  # the steps of `loss`; None: all from 0 on
+
+    @property
+    def steps_of_loss(self) -> IntArray:
+        """The step of each loss."""
+        return np.arange(len(self.loss)) if self.loss_steps is None else self.loss_steps
 
     def self_check(self) -> None:
         """Raise `TraceError` where shapes disagree or steps do not increase."""
@@ -113,6 +119,8 @@ class Trace:
                 raise TraceError(f"{where}: {name}: expected {sites} sites, got {len(per_site)}")
             for site, values in zip(self.sites, per_site, strict=True):
                 _expect_shape(where, f"{name} at {site.name}", values, (records, site.units))
+        if len(self.steps_of_loss) != len(self.loss):
+            raise TraceError(f"{where}: loss: expected as many steps as losses")
         if not len(self.evaluation_steps) == len(self.evaluation_metric) == len(self.evaluation_loss):
             raise TraceError(f"{where}: expected as many metrics and losses as evaluations")
 
@@ -174,6 +182,8 @@ def _arrays(trace: Trace) -> dict[str, NDArray[np.generic]]:
     }
     arrays: dict[str, NDArray[np.generic]] = {"meta": np.array(json.dumps(meta))}
     arrays |= {name: getattr(trace, name) for name in SERIES}
+    if trace.loss_steps is not None:
+        arrays["loss_steps"] = trace.loss_steps
     for i, site in enumerate(trace.sites):
         arrays[f"shuts/{i}"], arrays[f"saturates/{i}"] = site.shuts, site.saturates
     for name, per_site in trace.unit_statistics.items():
@@ -210,6 +220,7 @@ def _trace(path: Path, data: dict[str, NDArray[np.generic]]) -> Trace:
             schedule=meta["schedule"],
             unseen=tuple(meta["unseen"]),
             notes=tuple(meta["notes"]),
+            loss_steps=data.get("loss_steps"),  # type: ignore[arg-type]
             **{
                 name: data[name]  # type: ignore[arg-type]
                 for name in SERIES

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
-from gradscope import __version__, schedule
+from gradscope import schedule
 from gradscope.arms import ArmPlan, build_network, pack, plan_arms
 from gradscope.cost import measure_costs
 from gradscope.data import Data
@@ -28,6 +26,7 @@ from gradscope.run_folder import write_text
 from gradscope.stack import Population
 from gradscope.trace import Trace
 from gradscope.training import Trained, Watching, task_of, train
+from gradscope.versions import versions
 
 
 @dataclass(frozen=True)
@@ -170,11 +169,6 @@ def _circumstances(
         summaries={arm.name: arm.summary for arm in arms if arm.summary},
         interrupted=done.interrupted,
     )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that the numbers of a run depend on."""
-    return {"gradscope": __version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
 
 
 class _Writer:

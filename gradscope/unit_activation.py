@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from gradscope.activations import ActivationSpec
 from gradscope.initial_weights import seeded
@@ -35,6 +36,7 @@ class UnitActivation(nn.Module):
         super().__init__()
         seeds = seeds or [0] * len(members)
         self.labels = tuple("+".join(spec.label for spec, _ in blocks) for blocks in members)
+        self.site_labels = self.labels  # what its sites are called; whoever knows the layer's number puts it before
         self.rows: list[tuple[int, ...]] = []  # members of each group, neighbours
         groups = []
         for blocks, run in groupby(range(len(members)), key=lambda i: members[i]):
@@ -48,7 +50,9 @@ class UnitActivation(nn.Module):
         self.groups = nn.ModuleList(groups)
 
     def forward(self, z: Float[Tensor, "member batch unit"]) -> Float[Tensor, "member batch unit"]:
-        """Return the outputs a = f(z)."""
+        """Return the outputs a = f(z). A torch function mode sees the whole as one function, not its parts."""
+        if has_torch_function_unary(z):
+            return handle_torch_function(UnitActivation.forward, (z,), self, z)
         if len(self.groups) == 1:
             return self.groups[0](z)  # type: ignore[no-any-return]
         parts = z.split([len(rows) for rows in self.rows])

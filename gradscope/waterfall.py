@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from gradscope.report import Stage, Waterfall
+from gradscope.rules.flow import MEASURED
 from gradscope.trace import Trace
+
+MOST_STEPS = 100  # of a long training, spread evenly over what was recorded; the trace has them all
 
 
 def waterfalls(traces: Sequence[Trace]) -> list[Waterfall]:
-    """Return the waterfall of every step that all traces recorded, medians over the traces.
+    """Return the waterfall of the steps that all traces recorded (at most `MOST_STEPS`), medians over the traces.
 
-    The transmissions of one trace multiply exactly to its gradient norm at a site over that at the output; medians of several
-    traces do so only roughly, so `remaining` is the median of the products, not the product of medians.
+    Where each site feeds the next, the transmissions of one trace multiply exactly to its gradient norm at a site over that at
+    the output; medians of several traces do so only roughly, so `remaining` is the median over the traces, not the product of
+    medians. Where branches part, `remaining` is what was measured, and a gate that is shut in one of them takes nothing from
+    the others.
     """
     if not traces or not traces[0].sites:
         return []
     steps = sorted(set.intersection(*(set(trace.steps.tolist()) for trace in traces)))
+    if len(steps) > MOST_STEPS:
+        steps = [steps[i] for i in np.linspace(0, len(steps) - 1, MOST_STEPS).round().astype(int)]
     rows = [{int(step): i for i, step in enumerate(trace.steps)} for trace in traces]
-    return [
-        _at(step, [_ratios(trace, row[step]) for trace, row in zip(traces, rows, strict=True)], traces[0]) for step in steps
-    ]
+    names = list(_names(traces[0]))
+    return [_at(step, [(trace, row[step]) for trace, row in zip(traces, rows, strict=True)], names) for step in steps]
 
 
-def _at(step: int, ratios: list[list[float]], like: Trace) -> Waterfall:
-    through = np.array(ratios)  # [trace, stage]
-    with np.errstate(invalid="ignore", over="ignore"):
-        left = np.cumprod(through, axis=1)
-    zero = np.cumsum(through == 0, axis=1) > 0
-    left = np.where(zero, 0.0, left)
+def _at(step: int, records: list[tuple[Trace, int]], names: list[tuple[str, bool]]) -> Waterfall:
+    ratios = [_ratios(trace, record) for trace, record in records]
+    left = [_left(trace, record, found) for (trace, record), found in zip(records, ratios, strict=True)]
+    medians = zip(names, _medians(ratios), _medians(left), strict=True)
     return Waterfall(
         step=step,
         stages=[
-            Stage(
-                name=name,
-                kind="weight" if is_weight else "gate",
-                transmission=_median(through[:, i]),
-                remaining=_median(left[:, i]),
-            )
-            for i, (name, is_weight) in enumerate(_names(like))
+            Stage(name=name, kind="weight" if is_weight else "gate", transmission=passes, remaining=remains)
+            for (name, is_weight), passes, remains in medians
         ],
     )
 
@@ -56,16 +56,53 @@ def _names(trace: Trace) -> Iterator[tuple[str, bool]]:
 
 
 def _ratios(trace: Trace, record: int) -> list[float]:
-    weights = trace.site_statistics["weight_transmission"][record]
-    gates = trace.site_statistics["gate_transmission"][record]
+    weights = trace.site_statistics["weight_transmission"][record].tolist()
+    gates = trace.site_statistics["gate_transmission"][record].tolist()
     found: list[float] = []
     for i in reversed(range(len(trace.sites))):
         if i + 1 < len(trace.sites) or not trace.sites[i].is_output:
-            found.append(float(weights[i]))
-        found.append(float(gates[i]))
+            found.append(weights[i])
+        found.append(gates[i])
     return found
 
 
-def _median(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float | None:
-    finite = values[np.isfinite(values)]
-    return float(f"{np.median(finite):.4g}") if len(finite) else None
+def _left(trace: Trace, record: int, ratios: list[float]) -> list[float]:
+    """Return what is left behind each stage: measured, else the product of the transmissions so far."""
+    measured = trace.site_statistics.get(MEASURED)
+    if measured is not None:
+        return list(_measured(trace, measured[record].tolist(), ratios))
+    with np.errstate(invalid="ignore", over="ignore"):
+        product = np.cumprod(ratios)
+    zero = np.cumsum(np.equal(ratios, 0)) > 0
+    return [float(value) for value in np.where(zero, 0.0, product)]
+
+
+def _measured(trace: Trace, left: list[float], ratios: list[float]) -> Iterator[float]:
+    """Yield norm(Ga) and norm(Gz) over the norm at the output, from the last site to the first.
+
+    Norm(Ga) is not in the trace: it is what is left behind the gate over what the gate lets through, and behind a gate that
+    lets nothing through what is left at the site before (nearer to the loss) times the weights between.
+    """
+    stages = iter(ratios)
+    after = 1.0
+    for i in reversed(range(len(trace.sites))):
+        behind = left[i]
+        if i + 1 < len(trace.sites) or not trace.sites[i].is_output:
+            weight, gate = next(stages), next(stages)
+            into = behind / gate if gate > 0 else after * weight
+            yield behind if math.isnan(into) and behind == 0 else into  # a ratio of zeros is NaN
+        else:
+            next(stages)
+        yield behind
+        after = behind
+
+
+def _medians(values: Sequence[Sequence[float]]) -> list[float | None]:
+    """Return the median over the traces of what is finite, None where nothing is; `values` is [trace, stage]."""
+    finite = np.array(values)
+    finite[~np.isfinite(finite)] = np.nan
+    known = ~np.isnan(finite).all(axis=0)
+    found: list[float | None] = [None] * len(known)
+    for i, value in zip(np.flatnonzero(known).tolist(), np.nanmedian(finite[:, known], axis=0).tolist(), strict=True):
+        found[i] = float(f"{value:.4g}")
+    return found

@@ -20,17 +20,24 @@ from gradscope.report import (
     Undecided,
     Waterfall,
 )
+from gradscope.rules.examples import example
 from gradscope.trace import PARAMETER_STATISTICS, SITE_STATISTICS, UNIT_STATISTICS, Site, Task, Trace
+from gradscope.watch_report import WatchedRun, build_watch_report
 
 NAN = float("nan")
 NAMES = ("1.relu", "2.sigmoid", "3.relu")
+LONG_NAMES = tuple(f"encoder.blocks.{i // 2}.{('relu', 'mlp.gelu')[i % 2]}@model.py:131#2" for i in range(8))
+WATCHED = WatchedRun(
+    model="ResidualNet", parameters=1_234_567, device="cuda:0", versions={"torch": "2.14.1"}, steps=4000, train_s=61.2,
+    recording_frac=0.013,
+)  # fmt: skip
 
 
 def waterfall(step: int, transmissions: list[float | None], names: tuple[str, ...] = NAMES) -> Waterfall:
     """Gates and the weights between them, from the loss down; None from the first stage on that no gradient reaches."""
     labels = [("gate", names[-1])]
     for later, earlier in zip(names[:0:-1], names[-2::-1], strict=True):
-        labels += [("weight", f"{later} to {earlier}"), ("gate", earlier)]
+        labels += [("weight", f"{earlier} -> {later}"), ("gate", earlier)]
     stages, left = [], 1.0
     for (kind, name), passes in zip(labels, transmissions, strict=True):
         left = left * passes if passes is not None else left
@@ -176,6 +183,49 @@ def interrupted() -> Report:
     return report.model_copy(update={"setting": report.setting.model_copy(update={"steps": 300})})
 
 
+def watched_trace(names: tuple[str, ...] = LONG_NAMES, **changes: Any) -> Trace:
+    """A network of residual blocks in a loop of the user's own: relu and gelu in each, gradients measured at every site."""
+    kinds = tuple("shuts" if "relu" in name else "smooth" for name in names)
+    site = {("remaining", i): 0.2 + 0.1 * (i % 2) for i in range(len(names))} | changes.pop("site", {})
+    found = example(kinds, **({"loss": None, "task": Task(""), "output": False, "metric": 0.0} | changes), site=site)
+    nothing = np.empty(0, np.float32)
+    return replace(
+        found,
+        arm="run",
+        seed=0,
+        sites=tuple(replace(one, name=name) for one, name in zip(found.sites, names, strict=True)),
+        evaluation_steps=np.empty(0, np.int64),
+        evaluation_metric=nothing,
+        evaluation_loss=nothing,
+    )
+
+
+def watched(**changes: Any) -> Report:
+    """A watched loop in which a block's relu is shut and the gradient goes around it, while the first layer is dead."""
+    shut = {(name, i): 1.0 for name in ("closed_frac", "nonpositive_frac") for i in (0, 4)}
+    gone = {(name, i): 0.0 for name in ("gate_transmission", "remaining") for i in (0, 4)}
+    one = watched_trace(site=shut | gone | {("act_common_mode", 1): np.inf})
+    return build_watch_report([replace(one, **changes)], WATCHED)
+
+
+def watched_healthy() -> Report:
+    """Everything that can be judged is healthy; half of the network is frozen, and its attention is not looked into."""
+    frozen = {
+        (name, i): NAN for name in ("gate_transmission", "weight_transmission", "remaining", "grad_rms") for i in (0, 1, 2)
+    }
+    one = replace(
+        watched_trace(site=frozen, loss=1.0),
+        unseen=(*(f"blocks.{i}.attn (scaled_dot_product_attention)" for i in range(4)), "decoder (lstm)"),
+        notes=("trainable parameters that no watched optimizer holds: head.weight, head.bias",),
+    )
+    return build_watch_report([one], WATCHED)
+
+
+def watched_undecided() -> Report:
+    """Nothing was recorded."""
+    return build_watch_report([], WatchedRun(model="ResidualNet", parameters=12, device="cpu"), interrupted=True)
+
+
 def many_sites(count: int = 200) -> Report:
     """A deep network whose gradient fades little by little; every site but the last is a victim."""
     names = tuple(f"blocks.{i}.mlp.act" for i in range(count))
@@ -223,7 +273,8 @@ def trace(arm: str = "control", seed: int = 1, records: int = 6, every: int = 10
     )
     unit_statistics = {name: tuple(rng.random((records, n), dtype=np.float32) for n in units) for name in UNIT_STATISTICS}
     unit_statistics["closed_frac"][2][1:, 0] = 1.0
-    site_statistics = {name: rng.random((records, 3), dtype=np.float32) for name in SITE_STATISTICS}
+    known = [name for name in SITE_STATISTICS if name != "remaining"]  # as in traces of before it was measured
+    site_statistics = {name: rng.random((records, 3), dtype=np.float32) for name in known}
     site_statistics["weight_transmission"][:, -1] = NAN
     evaluations = np.array([steps[-1]] if records else [], dtype=np.int64)
     return Trace(

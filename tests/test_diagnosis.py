@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reports import watched_trace
 
 from gradscope.diagnosis import coverage, diagnose
 from gradscope.rules import RULES, CannotTell, Rule
@@ -45,6 +46,20 @@ class Silent(Crash):
 
     def judge(self, trace):
         return CannotTell(f"nothing of seed {trace.seed}")
+
+
+class Optional(Crash):
+    """Cannot tell what only the user's loop could."""
+
+    def judge(self, trace):
+        return CannotTell("log it", optional=True)
+
+
+class OptionalOnce(Crash):
+    """Lacks data of one seed and an optional metric of the others."""
+
+    def judge(self, trace):
+        return CannotTell(f"seed {trace.seed}", optional=trace.seed != 2)
 
 
 def seeds(make, count=3):
@@ -131,6 +146,48 @@ def test_a_rule_that_cannot_judge_any_seed_says_why():
     assert found.verdict == "undecided"
 
 
+def test_what_only_the_user_s_loop_could_tell_makes_no_verdict_undecided():
+    found = diagnose(seeds(lambda i: example()), [Optional, *RULES])
+    assert found.verdict == "healthy"
+    assert [(item.rule, item.reason) for item in found.undecided] == [("crash", "log it")]
+    both = diagnose(seeds(lambda i: example()), [Optional, Silent, *RULES])
+    assert both.verdict == "undecided"
+    assert [item.reason for item in both.undecided] == ["nothing of seed 1", "log it"]  # what the verdict lacks comes first
+
+
+def test_a_rule_that_lacks_more_than_what_is_optional_counts():
+    found = diagnose(seeds(lambda i: example()), [OptionalOnce, *RULES])
+    assert (found.verdict, found.undecided[0].reason) == ("undecided", "seed 2")
+
+
+@pytest.mark.parametrize("rules", [[], [Optional], [Optional, Optional]])
+def test_without_a_rule_that_judged_nothing_is_called_healthy(rules):
+    assert diagnose([example()], rules).verdict == "undecided"
+
+
+def test_a_watched_loop_without_loss_and_metric_can_be_healthy():
+    for loss in (None, 1.0):
+        found = diagnose([watched_trace(loss=loss)])
+        assert found.verdict == "healthy"
+        assert [item.rule for item in found.undecided] == ["stuck-at-chance"]
+
+
+def test_a_schedule_that_leaves_out_step_0_lets_the_others_judge():
+    found = diagnose([example(first_step=5)])
+    assert (found.verdict, [item.rule for item in found.undecided]) == ("healthy", ["common-mode"])
+
+
+@pytest.mark.parametrize("missing", ["gate", "gradient"])
+def test_a_watched_loop_whose_sites_were_not_seen_whole_is_undecided(missing):
+    trace = watched_trace(records=3) if missing == "gate" else watched_trace()
+    if missing == "gradient":
+        trace.output_grad_norm[:] = np.nan
+        trace.site_statistics["remaining"][:] = np.nan
+    found = diagnose([trace])
+    assert found.verdict == "undecided"
+    assert found.undecided[-1].rule == "stuck-at-chance"
+
+
 @pytest.mark.parametrize(
     "traces",
     [
@@ -146,6 +203,13 @@ def test_nothing_seen_is_never_healthy(traces):
     assert found.verdict == "undecided"
     assert found.coverage.sites_seen == 0
     assert any("no non-linearity was seen" in note for note in found.coverage.notes)
+
+
+def test_coverage_says_why_there_is_no_site():
+    assert coverage([]).notes == ["no step was recorded, so no non-linearity was seen"]
+    assert "runs them without gradients" in coverage([example(())]).notes[0]
+    opaque = replace(example(()), unseen=("rnn (lstm)",))
+    assert "only in what cannot be looked into" in coverage([opaque]).notes[0]
 
 
 def test_coverage_is_over_all_traces_and_says_each_thing_once():

@@ -75,6 +75,20 @@ def test_too_short_or_not_recorded_is_not_told():
     assert saturated.holds is None
 
 
+def test_of_many_saturating_sites_the_worst_are_named():
+    shares = {("saturated_frac", i): 0.05 * i for i in range(12)}
+    _, saturated = judged(example(("saturates",) * 12, output=False, site=shares))
+    assert list(saturated.evidence) == [f"{i}.saturates" for i in range(5, 13)]
+    assert "55 % of the values of 12.saturates (the most of 12 sites)" in saturated.text
+    assert "9.saturates" not in saturated.text
+    assert saturated.holds is True
+
+
+def test_of_one_trace_there_is_no_average():
+    closed, _ = judged(example(KINDS, site=shut(7)))
+    assert closed.text.startswith("At 3.shuts, 7 of 10 output units have z <= 0")
+
+
 def test_nothing_recorded_has_no_hypotheses():
     assert published_hypotheses([]) == []
     assert published_hypotheses([example(records=0)]) == []

@@ -5,7 +5,31 @@ import torch
 from networks import INPUTS, OUTPUTS, population, stack
 from torch import nn
 
-from gradscope.parameters import member_parameters, update_norm, wants_copy
+from gradscope.parameter_sums import ALL, ParameterSums, place_of
+from gradscope.parameters import groups_of, member_parameters, wants_copy
+
+
+def moved_in_a_step(network, optimizer):
+    """Make a step; return what was taken for it, and what the weights really moved, by parameter: [row] each."""
+    parameters = member_parameters(network)
+    members = network.size if hasattr(network, "size") else 1
+    left_over = [i for i, p in enumerate(parameters) if id(p.parameter) not in groups_of(optimizer)]
+    sums = ParameterSums(parameters, members, left_over)
+    sums.begin()
+    with torch.no_grad():
+        before = [p.values.clone() for p in parameters]
+        sums.take_gradients(optimizer, looks_at_signs=False)
+    optimizer.step()
+    with torch.no_grad():
+        sums.take_updates(optimizer)
+        moved = [(p.values - old).flatten(1).norm(dim=1) if old.dim() > 1 else (p.values - old).abs()
+                 for p, old in zip(parameters, before, strict=True)]  # fmt: skip
+    together = sums.found.get((ALL, "update_norm"))
+    taken = []
+    for i, parameter in enumerate(parameters):
+        value = sums.found[place_of(i), "update_norm"] if together is None else together[i]
+        taken.append(value.reshape(-1)[list(parameter.rows) if value.dim() else [0]])
+    return taken, moved
 
 
 def plain():
@@ -43,12 +67,8 @@ def test_the_step_is_what_the_weights_moved(make, optimizer):
     assert wants_copy(steps) == copied
     for _ in range(4):
         network(torch.randn(20, INPUTS, dtype=torch.float64)).square().mean().backward()
-        before = [p.values.clone() for p in member_parameters(network)]
-        steps.step()
-        for parameter, old in zip(member_parameters(network), before, strict=True):
-            got = update_norm(parameter, steps, old if copied else None)
-            wanted = (parameter.values - old).flatten(1).norm(dim=1) if old.dim() > 1 else (parameter.values - old).abs()
-            assert torch.allclose(got, wanted, rtol=1e-9, atol=1e-14), parameter.name
+        for got, wanted in zip(*moved_in_a_step(network, steps), strict=True):
+            assert torch.allclose(got, wanted, rtol=1e-9, atol=1e-14)
         steps.zero_grad()
 
 
@@ -58,53 +78,13 @@ def test_groups_have_learning_rates_of_their_own():
         [{"params": network[0].parameters()}, {"params": network[2].parameters(), "lr": 1.0}], lr=0.01, momentum=0.5
     )
     network(torch.randn(9, INPUTS)).sum().backward()
-    before = [p.values.clone() for p in member_parameters(network)]
-    optimizer.step()
-    for parameter, old in zip(member_parameters(network), before, strict=True):
-        moved = (parameter.values - old).flatten(1).norm(dim=1)
-        assert torch.allclose(update_norm(parameter, optimizer, None), moved, rtol=1e-4)
+    for got, wanted in zip(*moved_in_a_step(network, optimizer), strict=True):
+        assert torch.allclose(got, wanted, rtol=1e-4)
 
 
 def test_a_parameter_that_the_optimizer_does_not_hold_has_not_moved():
     network = plain()
     optimizer = SGD(network[2].parameters(), lr=0.1, momentum=0.9)
     network(torch.randn(9, INPUTS)).sum().backward()
-    optimizer.step()
-    assert update_norm(member_parameters(network)[0], optimizer, None).tolist() == [0.0]
+    assert moved_in_a_step(network, optimizer)[0][0].tolist() == [0.0]
     assert len(optimizer.state_dict()["state"]) == 2  # asking left no entry behind
-
-
-def test_values_and_gradients_have_a_member_axis_and_share_memory():
-    network = plain()
-    network(torch.randn(9, INPUTS)).sum().backward()
-    weight = member_parameters(network)[0]
-    assert (weight.name, weight.values.shape, weight.gradient.shape) == ("0.weight", (1, 8, INPUTS), (1, 8, INPUTS))
-    assert weight.values.data_ptr() == network[0].weight.data_ptr()
-    network.zero_grad()
-    assert member_parameters(network)[0].gradient is None
-
-
-def test_names_and_members_of_a_population():
-    found = [(p.name, p.rows) for p in member_parameters(mixed()) if p.name.startswith("1.")]
-    assert found == [
-        ("1.weight", (0, 1, 2)),
-        ("1.bias", (0, 1, 2)),
-        ("1.norm.weight", (0,)),
-        ("1.norm.bias", (0,)),
-        ("1.norm.weight", (2,)),
-        ("1.norm.bias", (2,)),
-        ("1.activation.0.weight", (2,)),
-    ]
-
-
-def test_spread_puts_rows_in_their_places():
-    prelu = [p for p in member_parameters(mixed()) if "activation" in p.name][0]
-    spread = prelu.spread(torch.tensor([5.0]), 3)
-    assert spread[2] == 5
-    assert torch.isnan(spread[:2]).all()
-
-
-def test_sparse_gradients_are_left_out():
-    network = nn.Sequential(nn.Embedding(10, 4, sparse=True), nn.ReLU())
-    network(torch.tensor([1, 2])).sum().backward()
-    assert member_parameters(network)[0].gradient is None

@@ -48,6 +48,8 @@ def role(of, *others):
         (seen("dead-layer", 1, first_step=7), seen("exploding-gradient", 0, first_step=2), "victim"),
         (seen("dead-layer", 1, first_step=7), seen("exploding-gradient", 0, severity="warning"), "origin"),
         (seen("dead-layer", 1, first_step=7), seen("vanishing-gradient", 2, first_step=2), "origin"),
+        (seen("vanishing-gradient", 0), seen("dead-layer", 1, severity="warning"), "victim"),
+        (seen("vanishing-gradient", 0), seen("dead-units", 1, severity="warning"), "origin"),
         (seen("stuck-at-chance"), seen("output-collapse", 2), "victim"),
         (seen("stuck-at-chance"), seen("vanishing-gradient", 0), "victim"),
         (seen("stuck-at-chance"), seen("vanishing-gradient", 0, severity="warning"), "origin"),

@@ -63,6 +63,55 @@ def test_an_infinite_ratio_is_no_number():
     assert found.stages[4].remaining is None
 
 
+def measured(left, gates=(0.5, 0.5, 0.5), weights=(1.0, 1.0, 1.0), **changes):
+    site = {("remaining", i): value for i, value in enumerate(left)}
+    site |= {("gate_transmission", i): value for i, value in enumerate(gates)}
+    site |= {("weight_transmission", i): value for i, value in enumerate(weights)}
+    (found,) = waterfalls([example(site=site, records=1, **changes)])
+    return [stage.remaining for stage in found.stages]
+
+
+def test_what_was_measured_counts_where_branches_part():
+    shut_branch = measured([0.3, 0.0, 0.5], gates=(0.6, 0.0, 0.5), weights=(np.inf, 0.8, 1.0))
+    assert shut_branch == [0.5, 0.4, 0.0, 0.5, 0.3]  # 0.5 * 0.8 arrives at the shut gate, 0.3 / 0.6 at the one before
+    linear_output = measured([0.3, 0.0, 0.5], gates=(0.6, 0.0, 0.5), weights=(np.inf, 0.8, 1.0), output=False)
+    assert linear_output == [1.0, 0.5, 0.4, 0.0, 0.5, 0.3]
+
+
+def test_a_frozen_part_takes_nothing_from_the_others():
+    gone = measured([0.2, NAN, 0.5], gates=(0.5, NAN, 0.5), weights=(NAN, NAN, 1.0))
+    assert gone == [0.5, None, None, 0.4, 0.2]
+
+
+def test_where_nothing_is_left_as_measured_nothing_is_left():
+    gone = measured([0.0, 0.0, 0.0], gates=(NAN, NAN, 0.0), weights=(NAN, NAN, 1.0))
+    assert gone == [0.0] * 5
+
+
+@given(st.lists(positive, min_size=3, max_size=3), st.lists(positive, min_size=2, max_size=2))
+def test_in_a_chain_measured_and_multiplied_are_the_same(gates, weights):
+    product = with_transmissions(gates, [*weights, 1.0], records=1)
+    left = {("remaining", i): remaining(product)[0, i] for i in range(3)}
+    site = {("gate_transmission", i): g for i, g in enumerate(gates)} | {
+        ("weight_transmission", i): w for i, w in enumerate([*weights, 1.0])
+    }
+    both = [waterfalls([one])[0] for one in (product, example(site=site | left, records=1))]
+    assert [s.remaining for s in both[0].stages] == pytest.approx([s.remaining for s in both[1].stages], rel=1e-3)
+
+
+def test_of_a_step_without_gradients_no_number():
+    for left in ({}, {("remaining", i): NAN for i in range(3)}):
+        gone = left | {(name, i): NAN for name in ("gate_transmission", "weight_transmission") for i in range(3)}
+        (found,) = waterfalls([example(site=gone, records=1)])
+        assert {(stage.transmission, stage.remaining) for stage in found.stages} == {(None, None)}
+
+
+def test_of_a_long_training_some_steps_spread_evenly():
+    steps = [found.step for found in waterfalls([example(records=1000)])]
+    assert (len(steps), steps[0], steps[-1]) == (100, 0, 999)
+    assert set(np.diff(steps)) == {10, 11}
+
+
 def test_of_several_traces_the_median_of_the_products():
     traces = [
         with_transmissions([1.0, 1.0, gate], [1.0, weight, 1.0], records=1)

@@ -16,6 +16,8 @@ from gradscope.renderers import FORMATS, load_renderer
 if TYPE_CHECKING:
     from gradscope.report import Report
 
+MAKES_ONE = "`gradscope diagnose RECIPE` makes one, or gradscope.watch(model, optimizer, log_dir)"
+FILES = ("report.json", "watch.json")
 DEPTHS = ("*", "*/*")  # where runs lie below a folder of runs: runs/<recipe>/<run>
 
 
@@ -25,7 +27,8 @@ DEPTHS = ("*", "*/*")  # where runs lie below a folder of runs: runs/<recipe>/<r
 def report(run: Path, form: str) -> int:
     """Show the diagnosis of RUN again.
 
-    RUN is a run's folder, its report.json, or a folder above runs: then the newest of them is shown.
+    RUN is a run's folder, the log_dir of a gradscope.watch, a report.json, or a folder above runs: then the newest of them is
+    shown.
     """
     found = _run_of(run)
     if found not in (run, run.parent):
@@ -82,19 +85,19 @@ def _run_of(path: Path) -> Path:
         TraceError: there is no run there.
     """
     if not path.exists():
-        raise TraceError(f"{path}: expected a run's folder, found nothing there; `gradscope diagnose RECIPE` makes one")
+        raise TraceError(f"{path}: expected a run's folder, found nothing there; {MAKES_ONE}")
     if path.is_file():
         return path.parent if path.name == "report.json" else path
     if _is_run(path):
         return path
     below = [folder for depth in DEPTHS for folder in path.glob(depth) if _is_run(folder)]
     if not below:
-        raise TraceError(f"{path}: expected a run or runs below, found no report.json; `gradscope diagnose RECIPE` makes one")
+        raise TraceError(f"{path}: expected a run or runs below, found no report.json; {MAKES_ONE}")
     return max(below, key=lambda folder: (_written(folder), folder.name))
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / "report.json").is_file() or _traces(folder) > 0
+    return any((folder / name).is_file() for name in FILES) or _traces(folder) > 0
 
 
 def _traces(folder: Path) -> int:
@@ -102,9 +105,9 @@ def _traces(folder: Path) -> int:
 
 
 def _written(folder: Path) -> float:
-    """Return when the run was last written to: its report, else its trace."""
-    file = folder / "report.json"
-    return (file if file.exists() else folder / "trace").stat().st_mtime
+    """Return when the run was last written to: its report, else its trace, else what a watch wrote at its start."""
+    places = [folder / name for name in ("report.json", "trace", "watch.json")]
+    return next(place for place in places if place.exists()).stat().st_mtime
 
 
 def _report_of(run: Path) -> Report:
@@ -116,6 +119,10 @@ def _report_of(run: Path) -> Report:
     from gradscope.report import load_report
 
     if run.is_dir() and not (run / "report.json").exists():
+        from gradscope.watch_report import is_watched, report_of_killed_watch
+
+        if is_watched(run):
+            return report_of_killed_watch(run)
         from gradscope.report_builder import report_of_killed_run
 
         return report_of_killed_run(run)

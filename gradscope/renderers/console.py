@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,10 +20,11 @@ from gradscope.renderers.console_fixes import fix_notes, fix_table
 from gradscope.renderers.console_page import Page
 from gradscope.renderers.console_waterfall import bars_text, chosen, waterfall_picture
 from gradscope.renderers.verdict import headline, remedy
-from gradscope.renderers.wording import control_text, counted, coverage_text, origins, seeds_of, setting_text
+from gradscope.renderers.wording import basis, counted, is_watched, origins, seeds_of
 from gradscope.report import Report
 
 INDENT = 2
+OWN_CODE = re.compile(r"GS\d{3}")  # rules of third parties have no page to show
 VERDICT_STYLES = {"sick": "bold red", "healthy": "bold green", "undecided": "bold yellow"}
 
 
@@ -83,7 +85,8 @@ def _sections(report: Report, page: Page) -> Iterator[tuple[str, Iterable[Render
     waterfalls = chosen(report.waterfalls)
     if waterfalls:
         title = "GRADIENT THAT IS LEFT on the way from the loss (above) to the input (below)"
-        yield title, [page.text(bars_text(waterfalls), "dim"), waterfall_picture(waterfalls, page)]
+        picture = waterfall_picture(waterfalls, page, at_input=not is_watched(report))
+        yield title, [page.text(bars_text(waterfalls), "dim"), picture]
     if report.findings:
         yield "FINDINGS", finding_blocks(report, page)
     if report.hypotheses:
@@ -98,12 +101,8 @@ def _sections(report: Report, page: Page) -> Iterator[tuple[str, Iterable[Render
 
 
 def _basis(report: Report, page: Page) -> Iterator[RenderableType]:
-    lines = {"control": control_text(report), "setting": setting_text(report), "coverage": coverage_text(report)}
-    for label, text in lines.items():
-        yield page.labelled(label.ljust(9), "dim", page.text(text))
-    for item in report.undecided:
-        word = "crashed" if item.crashed else "undecided"
-        yield page.labelled(word.ljust(9), "yellow", page.text(f"{item.code} {item.rule}: {item.reason}"))
+    for label, text in basis(report):
+        yield page.labelled(label.ljust(9), "yellow" if label in ("undecided", "crashed") else "dim", page.text(text))
 
 
 def _commands(report: Report, run_folder: Path | None) -> Iterator[str]:
@@ -113,5 +112,5 @@ def _commands(report: Report, run_folder: Path | None) -> Iterator[str]:
         if report.recommended:
             yield shlex.join(["gradscope", "diagnose", str(run_folder / "fixed.yaml"), *report.setting.options])
         yield f"tensorboard --logdir {run}"
-    codes = [finding.code for finding in [*origins(report), *report.findings]]
-    yield f"gradscope explain {codes[0] if codes else 'GS103'}"
+    codes = [finding.code for finding in [*origins(report), *report.findings] if OWN_CODE.fullmatch(finding.code)]
+    yield f"gradscope explain {codes[0]}" if codes else "gradscope explain"  # which lists the rules

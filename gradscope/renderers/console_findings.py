@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from gradscope.renderers.console_page import Page
-from gradscope.renderers.wording import counted, evidence, listed, origins, place, places, seeds_text, victims
+from gradscope.renderers.wording import counted, evidence, listed, origins, place, places, standing, victims
 from gradscope.report import Finding, Hypothesis, Report, Severity
 
 MOST_IN_DETAIL = 6  # origins with text and evidence; further ones get a line each group
@@ -52,7 +52,7 @@ def _origin(finding: Finding, report: Report, page: Page, *, cause: str) -> Iter
         (page.clean(place(finding)), "bold"),
         "  ",
         (finding.severity, SEVERITY_STYLES[finding.severity]),
-        f", {seeds_text(finding, report)}, from step {finding.first_step}",
+        f", {standing(finding, report)}",
     )
     numbers = "Evidence (medians over the seeds): " if len(finding.seeds) > 1 else "Evidence: "  # the text is about one seed
     for label, text in (("", finding.text), ("Cause: ", finding.cause and cause), (numbers, evidence(finding.evidence))):
@@ -64,14 +64,14 @@ def _victims(group: list[Finding], report: Report, page: Page) -> Text:
     first = group[0]
     seeds = sorted({seed for finding in group for seed in finding.seeds})
     step = min(finding.first_step for finding in group)
-    whole = first.model_copy(update={"seeds": seeds})
+    whole = first.model_copy(update={"seeds": seeds, "first_step": step})
     return Text.assemble(
         ("victim ", "dim"),
         (f" {first.code} ", "cyan"),
         page.clean(f"{first.rule} {places(group, MOST_SITES)}"),
         "  ",
         (first.severity, SEVERITY_STYLES[first.severity]),
-        f", {seeds_text(whole, report)}, from step {step}",
+        f", {standing(whole, report)}",
     )
 
 

@@ -7,21 +7,20 @@ from collections.abc import Iterator, Sequence
 from typing import final
 
 from gradscope.renderers.base import Renderer
-from gradscope.renderers.picture import caption, finite
+from gradscope.renderers.picture import caption, finite, left_behind, missing
 from gradscope.renderers.verdict import headline, remedy
 from gradscope.renderers.wording import (
-    control_text,
-    coverage_text,
+    basis,
     decimals,
     evidence,
     fixed,
     interval,
+    is_watched,
     listed,
     number,
     origins,
     place,
     places,
-    setting_text,
     victims,
 )
 from gradscope.report import Report, Waterfall
@@ -67,28 +66,31 @@ def _body(report: Report) -> Iterator[str]:
         yield _fixes(report)
     if report.waterfalls:
         yield "## Gradient waterfall"
-        last = max(report.waterfalls, key=lambda waterfall: waterfall.step)
-        yield f"Step {last.step}: {plain(caption(last))}"
+        seen = [w for w in report.waterfalls if any(finite(stage.remaining) is not None for stage in w.stages)]
+        last = max(seen or report.waterfalls, key=lambda waterfall: waterfall.step)
+        yield f"Step {last.step}: {plain(caption(last, at_input=not is_watched(report)))}"
         yield _waterfall(last)
     yield "## What this rests on"
-    yield "\n".join(f"* {plain(line)}" for line in _basis(report))
-
-
-def _basis(report: Report) -> Iterator[str]:
-    yield f"control: {control_text(report)}"
-    yield f"setting: {setting_text(report)}"
-    yield f"coverage: {coverage_text(report)}"
-    for item in report.undecided:
-        yield f"{'crashed' if item.crashed else 'undecided'}: {item.code} {item.rule}: {item.reason}"
+    yield "\n".join(f"* {plain(f'{label}: {text}')}" for label, text in basis(report))
 
 
 def _findings(report: Report) -> Iterator[str]:
     starts = origins(report)
     if starts:
+        seeds = [] if is_watched(report) else ["seeds"]
         rows = [
-            [f.code, f.rule, f.site or "", f.severity, listed(f.seeds), str(f.first_step), evidence(f.evidence)] for f in starts
+            [
+                f.code,
+                f.rule,
+                f.site or "",
+                f.severity,
+                *(listed(f.seeds) for _ in seeds),
+                str(f.first_step),
+                evidence(f.evidence),
+            ]
+            for f in starts
         ]
-        yield _table(["origin", "rule", "site", "severity", "seeds", "first step", "evidence"], rows)
+        yield _table(["origin", "rule", "site", "severity", *seeds, "first step", "evidence"], rows)
         yield "\n".join(f"* {plain(f'{place(f)}: {f.text}. Cause: {f.cause}')}" for f in starts)
     groups = victims(report)
     if groups:
@@ -110,10 +112,9 @@ def _fixes(report: Report) -> str:
 
 def _waterfall(waterfall: Waterfall) -> str:
     rows = []
-    for stage in waterfall.stages[:MOST_STAGES]:
-        left = finite(stage.remaining)
+    for stage, left in list(zip(waterfall.stages, left_behind(waterfall), strict=True))[:MOST_STAGES]:
         passes = "-" if finite(stage.transmission) is None else number(stage.transmission)
-        rows.append([stage.kind, stage.name, passes, "no gradient arrives" if left is None else number(left)])
+        rows.append([stage.kind, stage.name, passes, missing(left) if left is None else number(left)])
     table = _table(["stage", "name", "passes", "left"], rows)
     more = len(waterfall.stages) - MOST_STAGES
     return f"{table}\n\n{more} further stages are in report.json." if more > 0 else table

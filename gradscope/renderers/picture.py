@@ -43,7 +43,7 @@ def finite(value: float | None) -> float | None:
 
 def lost_at(waterfall: Waterfall) -> int | None:
     """Return the stage that lets nothing through or takes most of a fall by itself; None where there is no such stage."""
-    falls = [_fall(stage) for stage in waterfall.stages]
+    falls = _falls(waterfall)
     if not falls:
         return None
     worst = max(range(len(falls)), key=falls.__getitem__)
@@ -53,19 +53,41 @@ def lost_at(waterfall: Waterfall) -> int | None:
     return worst if total > -math.log(FALL) and falls[worst] >= MOST_OF_IT * total else None
 
 
-def caption(waterfall: Waterfall) -> str:
-    """Return in words what the picture of the waterfall shows."""
-    if all(finite(stage.remaining) is None for stage in waterfall.stages):
-        return "no gradient arrives at the first stage"
-    left = [finite(stage.remaining) for stage in waterfall.stages]
-    end = 0.0 if None in left else left[-1] or 0.0
+def caption(waterfall: Waterfall, *, at_input: bool = True) -> str:
+    """Return in words what the picture of the waterfall shows.
+
+    `at_input`: the last stage is at the network's input; else, where branches may lead around it, it is named.
+    """
+    left = left_behind(waterfall)
+    known = [i for i, value in enumerate(left) if value is not None]
+    if not known:
+        return "no gradient was seen"
+    last = known[-1]
+    place = "the input" if at_input and last == len(left) - 1 else waterfall.stages[last].name
     lost = lost_at(waterfall)
     where = "" if lost is None else f"; lost at {waterfall.stages[lost].kind} {waterfall.stages[lost].name}"
-    if end == 0:
-        return f"no gradient reaches the input{where}"
-    if not where and end < FALL:
-        where = f"; it fades little by little over {len(left)} stages"
-    return f"{end:.2g} of the gradient is left at the input{where}"
+    if lost == last and place == waterfall.stages[last].name:
+        where = "; it is lost there"
+    end = left[last] or 0.0
+    if end and end < FALL and not where:
+        where = f"; it fades little by little over {last + 1} stages"
+    if last < len(left) - 1:
+        where += "; nearer to the input none was seen"
+    return f"{end:.2g} of the gradient is left at {place}{where}" if end else f"no gradient reaches {place}{where}"
+
+
+def left_behind(waterfall: Waterfall) -> list[float | None]:
+    """Return what is left behind each stage: 0 where nothing arrives any more, None where no gradient was seen."""
+    found: list[float | None] = []
+    for stage in waterfall.stages:
+        value = finite(stage.remaining)
+        found.append(0.0 if value is None and found and found[-1] == 0 else value)
+    return found
+
+
+def missing(left: float | None) -> str:
+    """Return in words why a stage has no number, from what `left_behind` says of it."""
+    return "no gradient seen" if left is None else "no gradient arrives"
 
 
 def scale(waterfalls: Sequence[Waterfall]) -> tuple[int, int]:
@@ -126,11 +148,24 @@ def whisker(fix: FixOutcome | None, axis: tuple[float, float], width: int, glyph
     return "".join(cells)
 
 
-def _fall(stage: Stage) -> float:
-    value = finite(stage.transmission)
-    if value is None:
-        return 0.0
-    return math.inf if value <= 0 else max(0.0, -math.log(value))
+def _falls(waterfall: Waterfall) -> list[float]:
+    """Return for each stage by how much, in logs, the most that is left from it on is less than the most from the one before.
+
+    Where each stage feeds the next, that is what it takes; a gate that is shut in one branch takes nothing as long as the
+    gradient finds its way through another.
+    """
+    best: list[float | None] = []  # from the input on
+    for value in reversed(left_behind(waterfall)):
+        further = best[-1] if best else None
+        best.append(further if value is None else value if further is None else max(value, further))
+    falls, before = [], 1.0
+    for most in reversed(best):
+        if most is None or before == 0:
+            falls.append(0.0)
+            continue
+        falls.append(math.inf if most == 0 else max(0.0, math.log(before / most)))
+        before = most
+    return falls
 
 
 def _strength(stage: Stage) -> float:

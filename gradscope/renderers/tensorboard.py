@@ -17,8 +17,9 @@ from gradscope.renderers.tensorboard_panels import (
     text_summary,
 )
 from gradscope.renderers.tensorboard_scalars import Scalar, evaluation_scalars, loss_scalars, metric_tag, record_scalars
+from gradscope.renderers.wording import is_watched
 from gradscope.report import Report
-from gradscope.trace import Trace
+from gradscope.trace import IntArray, Trace
 
 CONTROL = "control"
 EFFECT = "result/effect"
@@ -26,13 +27,13 @@ EFFECT = "result/effect"
 
 @dataclass
 class _Run:
-    """One arm and seed: its file and how much of its trace is written."""
+    """One arm and seed: its file and up to which step of its trace it is written."""
 
     arm: str
     seed: int
     file: EventFile
-    records: int = 0
-    losses: int = 0
+    record: int = -1
+    loss: int = -1
     evaluations: int = 0
     metric: str = field(default="accuracy")
 
@@ -64,27 +65,28 @@ class TensorBoardLog:
                 self._runs[key] = run
             run.metric = trace.task.metric
             events = [
-                *loss_scalars(trace, run.losses),
-                *record_scalars(trace, run.records),
+                *loss_scalars(trace, run.loss),
+                *record_scalars(trace, run.record),
                 *evaluation_scalars(trace, run.evaluations),
             ]
             run.file.append((step, scalar_summary(scalars)) for step, scalars in _merged(events))
-            run.records, run.losses, run.evaluations = len(trace.steps), len(trace.loss), len(trace.evaluation_steps)
+            run.record, run.loss = _last(trace.steps, run.record), _last(trace.steps_of_loss, run.loss)
+            run.evaluations = len(trace.evaluation_steps)
 
     def finish(self, report: Report, hparams: Mapping[str, Hyperparameter] | None = None) -> None:
         """Write the diagnosis, the HParams table and the layout of charts; `hparams` is what all runs share.
 
         A run's row has its arm and seed, its last metric on the test samples, and its effect: the difference to the control's
-        run at the same place in the order of seeds. `WriteError` where the folder cannot be written.
+        run at the same place in the order of seeds. A watched loop has no other run to be compared with, and no table.
+        `WriteError` where the folder cannot be written.
         """
         shared = dict(hparams or {})
         metric = report.control.metric if report.control else next((r.metric for r in self._runs.values()), "accuracy")
-        metrics = {metric_tag(metric): metric, EFFECT: "effect"}
-        root = [
-            text_summary("diagnosis", MarkdownRenderer().render(report)),
-            experiment_summary(["arm", "seed", *shared], metrics),
-            layout_summary(metric),
-        ]
+        root = [text_summary("diagnosis", MarkdownRenderer().render(report)), layout_summary(metric)]
+        if is_watched(report):
+            EventFile(self.folder).append((0, summary) for summary in root)
+            return
+        root.append(experiment_summary(["arm", "seed", *shared], {metric_tag(metric): metric, EFFECT: "effect"}))
         EventFile(self.folder).append((0, summary) for summary in root)
         effects = self._effects(report)
         for run in self._runs.values():
@@ -92,7 +94,7 @@ class TensorBoardLog:
             effect = effects.get(run.name)
             if effect is not None and math.isfinite(effect):
                 rows.append(scalar_summary([(EFFECT, effect)]))
-            run.file.append((run.losses, row) for row in rows)
+            run.file.append((run.loss + 1, row) for row in rows)
 
     def close(self) -> None:
         """Forget the runs; there is nothing open to close."""
@@ -110,6 +112,10 @@ class TensorBoardLog:
             if len(names) == len(of_arm) == len(control):
                 found |= {name: after - before for name, after, before in zip(names, of_arm, control, strict=True)}
         return found
+
+
+def _last(steps: IntArray, before: int) -> int:
+    return max(before, int(steps[-1])) if len(steps) else before
 
 
 def _merged(events: Sequence[tuple[int, list[Scalar]]]) -> list[tuple[int, list[Scalar]]]:

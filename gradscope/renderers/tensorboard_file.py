@@ -55,7 +55,7 @@ class EventFile:
         except OSError as error:
             self._cut()
             raise WriteError(
-                f"{self.path}: cannot be written: {error.strerror}; free some space or choose another --out"
+                f"{self.path}: cannot be written: {error.strerror}; free some space or choose another folder"
             ) from error
         self._length += len(data)
 

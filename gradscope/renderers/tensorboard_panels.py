@@ -44,9 +44,12 @@ def session_summaries(run: str, hparams: Mapping[str, Hyperparameter]) -> list[S
 
 
 def layout_summary(metric: str) -> Summary:
-    """Return the layout of the custom scalars: four charts of aggregates, few enough that runs stay apart by colour."""
+    """Return the layout of the custom scalars: four charts of aggregates, few enough that runs stay apart by colour.
+
+    `metric` is empty where the loop told none.
+    """
     charts = {
-        "Does it learn": [metric_tag(metric), "loss/test", "loss/train"],
+        "Does it learn": [*([metric_tag(metric), "loss/test"] if metric else []), "loss/train"],
         "How much gradient is left": ["gradient/share_at_input", "gradient/smallest_gate", "gradient/smallest_weight"],
         "Units": ["units/largest_dead_frac", "units/largest_saturated_frac"],
         "Size of updates": ["updates/smallest_to_weight", "updates/largest_to_weight"],

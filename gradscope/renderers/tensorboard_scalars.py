@@ -12,27 +12,46 @@ from gradscope.trace import FloatArray, Trace
 DENSE_STEPS = 100  # losses at the start that are all written: collapse happens there
 MOST_LOSSES = 500  # points per run: more than a chart has columns to tell apart, and each is an event to write
 
+WATCHED = "run"  # the arm of a loop of the user's own
+
 Scalar = tuple[str, float]
 
 
-def record_scalars(trace: Trace, first: int) -> Iterator[tuple[int, list[Scalar]]]:
-    """Yield (step, scalars) for each record from number `first` on; values that are not finite are left out."""
+def record_scalars(trace: Trace, after: int) -> Iterator[tuple[int, list[Scalar]]]:
+    """Yield (step, scalars) for each record of a step beyond `after`; values that are not finite are left out.
+
+    Not from a number of records on: a long run lets earlier ones go.
+    """
+    first = int(np.searchsorted(trace.steps, after, side="right"))
     columns = [(tag, values.tolist()) for tag, values in _columns(trace, first)]
     for i, step in enumerate(trace.steps[first:].tolist()):
         yield step, [(tag, values[i]) for tag, values in columns if math.isfinite(values[i])]
 
 
-def loss_scalars(trace: Trace, first: int) -> Iterator[tuple[int, list[Scalar]]]:
-    """Yield (step, scalars) of the training loss from step `first` on, all at the start and then every few steps."""
-    stride = max(1, math.ceil(trace.task.planned_steps / (MOST_LOSSES - DENSE_STEPS)))
-    for step, loss in enumerate(trace.loss[first:].tolist(), first):
-        if (step < DENSE_STEPS or step % stride == 0) and math.isfinite(loss):
+def loss_scalars(trace: Trace, after: int) -> Iterator[tuple[int, list[Scalar]]]:
+    """Yield (step, scalars) of the training loss of steps beyond `after`, all at the start and then every few steps."""
+    planned = trace.task.planned_steps
+    first = int(np.searchsorted(trace.steps_of_loss, after, side="right"))
+    for step, loss in zip(trace.steps_of_loss[first:].tolist(), trace.loss[first:].tolist(), strict=True):
+        if step % _stride(step, planned) == 0 and math.isfinite(loss):
             yield step, [("loss/train", loss)]
 
 
+def _stride(step: int, planned: int) -> int:
+    """Return every how many steps a loss is written; where no end is planned, ever fewer, as many again by twice the steps."""
+    if step < DENSE_STEPS:
+        return 1
+    return math.ceil(planned / (MOST_LOSSES - DENSE_STEPS)) if planned else 2 ** int(math.log2(step / DENSE_STEPS))
+
+
 def evaluation_scalars(trace: Trace, first: int) -> Iterator[tuple[int, list[Scalar]]]:
-    """Yield (step, scalars) for each evaluation on the test samples from number `first` on."""
-    tags = (metric_tag(trace.task.metric), "loss/test")
+    """Yield (step, scalars) for each evaluation from number `first` on.
+
+    On the test samples; of a loop of the user's own it is not known on which, so that a metric has the name that it was given.
+    """
+    metric = trace.task.metric
+    own = f"metric/{metric}" if trace.arm == WATCHED else metric_tag(metric)
+    tags = (own if metric else "metric/test", "loss/test")
     values = zip(trace.evaluation_metric[first:].tolist(), trace.evaluation_loss[first:].tolist(), strict=True)
     for step, pair in zip(trace.evaluation_steps[first:].tolist(), values, strict=True):
         yield step, [(tag, value) for tag, value in zip(tags, pair, strict=True) if math.isfinite(value)]
@@ -46,9 +65,15 @@ def metric_tag(metric: str) -> str:
 def share_at_input(trace: Trace, first: int = 0) -> FloatArray:
     """Return the share of the output's gradient norm that is left behind the first site's gate, [record].
 
-    The product of all gates and of the weights between them (a weight that was not recorded counts as 1). It is 0 from the
-    first gate or weight on that lets nothing through, and NaN where a gate is unknown and none is shut.
+    As measured at the first site that a gradient came to (those before it may be frozen). For older traces the product of all
+    gates and of the weights between them (a weight that was not recorded counts as 1): 0 from the first gate or weight on that
+    lets nothing through, and NaN where a gate is unknown and none is shut.
     """
+    measured = trace.site_statistics.get("remaining")
+    if measured is not None and trace.sites:
+        left = measured[first:]
+        first_seen = np.argmax(~np.isnan(left), axis=1)
+        return np.asarray(left[np.arange(len(left)), first_seen])
     gates = trace.site_statistics.get("gate_transmission")
     if gates is None or not trace.sites:
         return np.full(len(trace.steps[first:]), np.nan)

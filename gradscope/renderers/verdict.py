@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from gradscope.renderers.wording import counted, decimals, fixed, interval, listed, origins, place, seeds_of, seeds_text
-from gradscope.report import FixOutcome, Report
+from gradscope.renderers.wording import (
+    counted,
+    decimals,
+    fixed,
+    in_seeds,
+    interval,
+    is_watched,
+    listed,
+    origins,
+    place,
+    standing,
+    unseen,
+)
+from gradscope.report import Finding, FixOutcome, Report
 
 
 def headline(report: Report) -> str:
@@ -12,15 +24,22 @@ def headline(report: Report) -> str:
     if not report.interrupted:
         return text
     setting = report.setting
-    reached = f" after {setting.steps} of {setting.planned_steps} steps" if setting.planned_steps else ""
+    reached = f" after {counted(setting.steps, 'step')}" if setting.steps else ""
+    if setting.planned_steps:
+        reached = f" after {setting.steps} of {setting.planned_steps} steps"
     return f"{text}; interrupted{reached}: this is about what was done until then"
 
 
 def remedy(report: Report) -> str | None:
-    """Return what the trial of fixes proved, in one sentence; None where there is nothing to cure and nothing was tried."""
+    """Return what the trial of fixes proved, in one sentence; None where there is nothing to cure and nothing was tried.
+
+    Of a watched loop, in which nothing can be tried, what the rule's page names.
+    """
     chosen = next((fix for fix in report.fixes if fix.fix == report.recommended), None)
     if chosen is not None:
         return _works(report, chosen)
+    if is_watched(report):
+        return _to_try(report)
     if not report.fixes:
         return "no fix was tried" if report.verdict == "sick" else None
     digits = decimals(report)
@@ -31,31 +50,49 @@ def remedy(report: Report) -> str | None:
 
 
 def _sick(report: Report) -> str:
-    found = [f for f in report.findings if f.role == "origin" and f.severity != "note"]
-    starts = [f for f in origins(report) if f in found] or report.findings
+    starts = _starts(report)
     if not starts:
         return "the rules found a failure but name no place"
     first, others = starts[0], [f for f in starts[1:] if f.severity == starts[0].severity]
-    role = f"({first.role})"
-    text = f"{place(first)} {role}, {seeds_text(first, report)}, from step {first.first_step}"
+    text = f"{place(first)} ({first.role}), {standing(first, report)}"
     return f"{text}; also {listed([place(f) for f in others], 3)}" if others else text
 
 
+def _starts(report: Report) -> list[Finding]:
+    """Return where it starts, worst first; notes explain no failure."""
+    return [finding for finding in origins(report) if finding.severity != "note"] or report.findings
+
+
+def _to_try(report: Report) -> str | None:
+    if report.verdict != "sick":
+        return None
+    from gradscope.rules import RULES  # with numpy, which showing a saved report does without otherwise
+
+    pages = {rule.code: rule.remedies() for rule in RULES}
+    named = next((pages[finding.code] for finding in _starts(report)[:1] if pages.get(finding.code)), None)
+    return f"to try: {named[0].lower()}{named[1:]}" if named else None
+
+
 def _healthy(report: Report) -> str:
-    looked = f"at {counted(report.coverage.sites_seen, 'site')} in {counted(seeds_of(report), 'seed')}"
+    looked = f"at {counted(report.coverage.sites_seen, 'site')}{in_seeds(report)}"
     parts = [f"no failure found {looked} over {counted(report.setting.steps, 'step')}"]
+    warnings = sum(finding.severity == "warning" for finding in report.findings)
+    if warnings:
+        parts.append(f"{counted(warnings, 'warning')} below")
     if report.coverage.sites_unseen:
-        parts.append(f"not looked at: {listed(report.coverage.sites_unseen, 3)}")
+        parts.append(f"not looked at: {listed(unseen(report.coverage.sites_unseen), 3)}")
     if report.undecided:
         parts.append(f"not judged: {listed([u.rule for u in report.undecided], 3)}")
     return "; ".join(parts)
 
 
 def _undecided(report: Report) -> str:
-    looked = f"{counted(report.coverage.sites_seen, 'site')} seen in {counted(seeds_of(report), 'seed')}"
+    looked = f"{counted(report.coverage.sites_seen, 'site')} seen{in_seeds(report)}"
     reasons = [f"{u.rule}: {u.reason}" for u in report.undecided[:1]]
-    more = len(report.undecided) - len(reasons)
-    return "; ".join(["cannot tell", looked, *reasons, *([f"{more} more below"] if more else [])])
+    if not report.coverage.sites_seen and report.coverage.notes:  # no rule can judge what was not seen
+        reasons = report.coverage.notes[-1:]
+    more = len(report.undecided) - 1
+    return "; ".join(["cannot tell", looked, *reasons, *([f"{more} more below"] if more > 0 else [])])
 
 
 def _works(report: Report, fix: FixOutcome) -> str:

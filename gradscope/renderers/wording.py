@@ -75,6 +75,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def is_watched(report: Report) -> bool:
+    """Tell whether the report is about a loop of the user's own: it knows of no data, no seeds and no fixes."""
+    return not report.setting.data and not report.fixes
+
+
 def seeds_of(report: Report) -> int:
     """Return how many seeds the control was trained with."""
     return len(report.setting.seeds) or (len(report.control.values) if report.control else 0)
@@ -84,6 +89,17 @@ def seeds_text(finding: Finding, report: Report) -> str:
     """Return in how many of the seeds the finding stands."""
     of = seeds_of(report)
     return f"in {len(finding.seeds)} of {counted(of, 'seed')}" if of else f"in {counted(len(finding.seeds), 'seed')}"
+
+
+def in_seeds(report: Report) -> str:
+    """Return the number of seeds after what was looked at; empty for a watched loop, which is one run."""
+    return "" if is_watched(report) else f" in {counted(seeds_of(report), 'seed')}"
+
+
+def standing(finding: Finding, report: Report) -> str:
+    """Return in how many of the seeds the finding stands, and since when."""
+    since = f"from step {finding.first_step}"
+    return since if is_watched(report) else f"{seeds_text(finding, report)}, {since}"
 
 
 def place(finding: Finding) -> str:
@@ -134,13 +150,26 @@ def control_text(report: Report) -> str:
     if len(control.values) > 1:
         values = listed([fixed(v, digits) for v in control.values])
         text += f", standard deviation {fixed(control.std, digits)} over {counted(len(control.values), 'seed')} ({values})"
-    return f"{text}; chance is {number(control.chance)}"
+    return f"{text}; chance is {number(control.chance)}" if math.isfinite(control.chance) else text
+
+
+def basis(report: Report) -> list[tuple[str, str]]:
+    """Return what the verdict rests on, as labels with their texts."""
+    measured = [("metric" if is_watched(report) else "control", control_text(report))]
+    return [
+        *(measured if report.control or not is_watched(report) else []),
+        ("setting", setting_text(report)),
+        ("coverage", coverage_text(report)),
+        *(("note", note) for note in report.coverage.notes),
+        *(("crashed" if item.crashed else "undecided", f"{item.code} {item.rule}: {item.reason}") for item in report.undecided),
+    ]
 
 
 def setting_text(report: Report) -> str:
     """Return the conditions of the run in one line."""
     setting, timing = report.setting, report.timing
     parts = [
+        report.recipe if is_watched(report) else "",
         setting.data and f"{setting.data} ({setting.train_samples} training, {setting.test_samples} test samples)",
         setting.device,
         f"{setting.parameters:,} parameters" if setting.parameters else "",
@@ -152,9 +181,26 @@ def setting_text(report: Report) -> str:
 
 
 def coverage_text(report: Report) -> str:
-    """Return what was looked at and what was not."""
+    """Return how much was looked at and what was not."""
     coverage = report.coverage
     text = f"{counted(coverage.sites_seen, 'site')} seen"
     if coverage.sites_unseen:
-        text += f"; not seen: {listed(coverage.sites_unseen)}"
-    return "; ".join([text, *coverage.notes])
+        text += f"; not seen: {listed(unseen(coverage.sites_unseen))}"
+    return text
+
+
+def unseen(names: Sequence[str]) -> list[str]:
+    """Return what was not seen, things of one kind together.
+
+    >>> unseen(["head", *(f"{i}.attn (attention)" for i in range(9)), "rnn (lstm)"])
+    ['head', 'attention at 0.attn, 1.attn, 2.attn and 6 more', 'rnn (lstm)']
+    """
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        path, _, kind = name.removesuffix(")").rpartition(" (")
+        kinds.setdefault(kind if path and name.endswith(")") else name, []).append(name)
+    found: list[str] = []
+    for kind, members in kinds.items():
+        paths = [name.removesuffix(f" ({kind})") for name in members]
+        found += members if len(members) < 3 else [f"{kind} at {listed(paths, 3)}"]
+    return found

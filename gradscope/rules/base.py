@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,9 +29,13 @@ class Observation:
 
 @dataclass(frozen=True)
 class CannotTell:
-    """A rule's answer where a statistic is missing: which one and why."""
+    """A rule's answer where a statistic is missing: which one and why.
+
+    `optional` where only the user's own loop could tell and did not have to: that alone makes no verdict undecided.
+    """
 
     reason: str
+    optional: bool = False
 
 
 Judgement = Sequence[Observation] | CannotTell  # an empty sequence is "healthy"
@@ -69,3 +74,9 @@ class Rule(ABC):
     def page(cls) -> str:
         """Return the rule's page."""
         return f"{cls.code} {cls.slug}\n\n{inspect.cleandoc(cls.__doc__ or '')}\n"
+
+    @classmethod
+    def remedies(cls) -> str:
+        """Return what the page names under Fixes, on one line; empty where it names none."""
+        found = re.search(r"^ *Fixes:\n((?: +\S.*\n?)+)", cls.page(), re.MULTILINE)
+        return " ".join(found[1].split()).rstrip(".") if found else ""

@@ -10,6 +10,7 @@ import numpy as np
 from gradscope.report import Severity
 from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
 from gradscope.rules.examples import example
+from gradscope.rules.flow import without_gradient
 from gradscope.rules.window import median_common_mode_at_start
 from gradscope.rules.wording import ONE_SIDED, fed_by_constant, other_side, percent, short, times
 from gradscope.trace import Trace
@@ -32,7 +33,7 @@ class CommonMode(Rule):
 
     When it is wrong:
         Strongly skewed pre-activations: a mean of 2.33 spreads can leave more than 1 % on the other side.
-        In hidden layers open units carry on, so it is a warning there.
+        In hidden layers open units carry on, so it is a warning there. In a frozen part no gradient shuts any, so it is none.
 
     Fixes:
         batchnorm-last, batchnorm-all; no relu on the output; tanh instead of sigmoid before it (its mean is 0).
@@ -46,11 +47,13 @@ class CommonMode(Rule):
 
     def judge(self, trace: Trace) -> Judgement:
         """Judge each shutting site at step 0."""
-        shutting = [i for i, site in enumerate(trace.sites) if site.shuts.any()]
+        frozen = without_gradient(trace)
+        shutting = [i for i, site in enumerate(trace.sites) if site.shuts.any() and not frozen[i]]
         if not shutting:
             return []
         if not len(trace.steps) or trace.steps[0] != 0:
-            return CannotTell("common_mode was not recorded at step 0")
+            text = "common_mode was not recorded at step 0; let the schedule look at it"
+            return CannotTell(text, optional=len(trace.steps) > 0)  # what it predicts the dead-* rules see come true
         if trace.samples[0] < 2:
             return CannotTell("common_mode needs at least two samples in the first batch, got one")
         found = (self._site(trace, i) for i in shutting)
@@ -64,6 +67,7 @@ class CommonMode(Rule):
         site = trace.sites[i]
         severity: Severity = "error" if site.is_output else "warning"
         units = trace.unit_statistics["common_mode"][i][0][site.shuts]
+        fed = fed_by_constant(trace, i)
         shut = int((trace.unit_statistics["closed_frac"][i][0][site.shuts] == 1).sum())
         return Observation(
             site=i,
@@ -76,7 +80,9 @@ class CommonMode(Rule):
                 "shut_units": shut,
                 "units": len(units),
             },
-            cause=f"what {site.name} is fed hardly differs from sample to sample{fed_by_constant(trace, i)}",
+            cause=f"what {site.name} is fed hardly differs from sample to sample{fed}"
+            if fed
+            else "the part of z that is the same for every sample (the bias, the mean input) outweighs what varies",
             text=(
                 f"before the first step the mean of {site.name}'s z is {times(median)} its spread (median unit), so "
                 f"{percent(other_side(median))} of the samples lie on the other side of zero; {shut} of {len(units)} units "
@@ -96,5 +102,6 @@ class CommonMode(Rule):
             Case("two of ten units", lambda: example(site={("common_mode", 2): [11.0, 11.0] + [1.0] * 8}), None),
             Case("only later", lambda: example(site={("common_mode", 2): late}), None),
             Case("tanh", lambda: example(("shuts", "shuts", "saturates"), site={("common_mode", 2): 11.0}), None),
+            Case("in a frozen part", lambda: example(site={("common_mode", 1): 11.0, ("grad_rms", 1): np.nan}), None),
             Case("step 0 not seen", lambda: example(first_step=5), "undecided"),
         ]

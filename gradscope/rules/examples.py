@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gradscope.rules.flow import MEASURED
 from gradscope.trace import PARAMETER_STATISTICS, SITE_STATISTICS, UNIT_STATISTICS, FloatArray, Site, Task, Trace
 
 RECORDS = 20
@@ -26,6 +27,7 @@ ORDINARY: Mapping[str, float] = {
     "grad_to_weight": 0.05,
     "update_to_weight": 0.001,
     "nonpositive_weight_frac": 0.5,
+    "remaining": 0.3,
 }
 
 Value = float | Sequence[float] | FloatArray
@@ -37,7 +39,7 @@ def example(
     output: bool = True,
     records: int = RECORDS,
     first_step: int = 0,
-    loss: Value = 1.0,
+    loss: Value | None = 1.0,
     metric: Value = 0.9,
     task: Task | None = None,
     site: Mapping[tuple[str, int], Value] | None = None,
@@ -50,10 +52,11 @@ def example(
         output: whether the last site is the network's output.
         records: one per step, of 32 samples.
         first_step: step of the first record.
-        loss: training loss, one value or one per step.
+        loss: training loss, one value or one per step; None where nobody logged it.
         metric: test metric, one value or one per evaluation (after each tenth of the steps).
         task: what the network is asked to do.
-        site: (statistic, site) -> a value, one per unit, or an array [record, unit]; site statistics one per record.
+        site: (statistic, site) -> a value, one per unit, or an array [record, unit]; site statistics one per record. A trace
+            has measured values of `remaining` only where one is given.
         parameter: (statistic, parameter) -> a value or one per record.
     """
     sites = tuple(
@@ -63,6 +66,8 @@ def example(
     steps = np.arange(first_step, first_step + records)
     evaluations = np.linspace(0, first_step + records, 11).astype(np.int64)
     changed, changed_parameters = site or {}, parameter or {}
+    measured = [name for name in SITE_STATISTICS if name != MEASURED]
+    measured += [MEASURED] if any(name == MEASURED for name, _ in changed) else []
     return Trace(
         arm="control",
         seed=1,
@@ -74,10 +79,10 @@ def example(
             name: tuple(_filled((records, UNITS), changed.get((name, i), ORDINARY[name])) for i in range(len(kinds)))
             for name in UNIT_STATISTICS
         },
-        site_statistics={name: _columns(name, records, len(kinds), changed) for name in SITE_STATISTICS},
+        site_statistics={name: _columns(name, records, len(kinds), changed) for name in measured},
         parameter_statistics={name: _columns(name, records, len(kinds), changed_parameters) for name in PARAMETER_STATISTICS},
         output_grad_norm=np.full(records, 0.1, np.float32),
-        loss=_filled((first_step + records,), loss),
+        loss=np.empty(0, np.float32) if loss is None else _filled((first_step + records,), loss),
         evaluation_steps=evaluations,
         evaluation_metric=_filled((len(evaluations),), metric),
         evaluation_loss=np.ones(len(evaluations), np.float32),

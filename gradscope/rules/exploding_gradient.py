@@ -10,7 +10,7 @@ import numpy as np
 from gradscope.report import Severity
 from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
 from gradscope.rules.examples import example
-from gradscope.rules.flow import remaining
+from gradscope.rules.flow import largest_step, remaining, why_unknown
 from gradscope.rules.wording import short
 from gradscope.trace import Trace
 
@@ -25,9 +25,9 @@ class ExplodingGradient(Rule):
     """The gradient grows on its way from the loss, or a step is as large as the weights it changes.
 
     What it does:
-        Multiplies the transmissions of gates and weights from the loss on (the gradient waterfall) and looks for sites at
-        which a thousand times the gradient at the output arrives, in any record. It is an error if a step of the training
-        was as large as the weights it changed, or the loss left the finite numbers, else a warning.
+        Measures at each site how much of the gradient at the network's output arrives (the gradient waterfall) and looks for
+        those with a thousand times as much, in any record. It is an error if a step of the training was as large as the
+        weights it changed (biases, and weights that start at zero, apart), or the loss left the finite numbers, else a warning.
 
     Why it is bad:
         Steps that replace the weights undo what was learnt; soon losses overflow, or every relu is shut.
@@ -49,7 +49,7 @@ class ExplodingGradient(Rule):
         """Judge every site by what has become of the gradient there."""
         grown = remaining(trace)
         if not np.isfinite(grown).any():
-            return CannotTell("gate_transmission and weight_transmission were not recorded at any step with a gradient")
+            return CannotTell(why_unknown(trace))
         return [
             self._growth(trace, i, grown[:, i])
             for i in range(len(trace.sites))
@@ -60,11 +60,12 @@ class ExplodingGradient(Rule):
     def _growth(trace: Trace, i: int, grown: np.ndarray[tuple[int, ...], np.dtype[np.floating]]) -> Observation:
         finite = np.where(np.isfinite(grown), grown, -1.0)
         first = int(trace.steps[np.argmax(finite > GROWN)])
-        updates = trace.parameter_statistics["update_to_weight"]
-        largest = float(np.nanmax(updates)) if updates.size and not np.isnan(updates).all() else float("nan")
-        broke = not np.isfinite(trace.loss).all()
+        largest = largest_step(trace)
+        broke = not np.isfinite(trace.loss).all()  # of a loss that nobody logged there is nothing, not a NaN
         severity: Severity = "error" if largest > STEP or broke else "warning"
         weights = trace.site_statistics["weight_transmission"][np.argmax(finite), i:]
+        weights = weights[np.isfinite(weights)]
+        each = f" by {float(np.median(weights)):.2g} a layer" if len(weights) else ""
         steps = f"; a step was {largest:.2g} times as large as the weights it changed" if largest > STEP else ""
         return Observation(
             site=i,
@@ -73,9 +74,9 @@ class ExplodingGradient(Rule):
             evidence={
                 "times_output": short(float(finite.max())),
                 "largest_update_to_weight": short(largest),
-                "loss_finite": not broke,
+                "loss_finite": not broke if len(trace.loss) else None,
             },
-            cause=f"the weights on the way multiply the gradient by {float(np.nanmedian(weights)):.2g} a layer",
+            cause=f"the weights on the way multiply the gradient{each}",
             text=f"{finite.max():.1e} times the gradient at the output arrives at {trace.sites[i].name}{steps}",
         )
 
@@ -84,11 +85,15 @@ class ExplodingGradient(Rule):
         """Growth with small steps is only a warning."""
         large = {("weight_transmission", i): 60.0 for i in range(3)}
         jump = {("update_to_weight", 0): 5.0}
+        from_zero = {("update_to_weight", 0): [np.inf, 1.9, *[0.1] * 18]}
         broken = np.where(np.arange(20) < 5, 1e4, np.nan)
         return [
             Case("grows, steps too large", lambda: example(site=large, parameter=jump), "error", 1, 0),
             Case("grows, loss overflows", lambda: example(site=large, loss=broken), "error", 1, 0),
             Case("grows, steps small", lambda: example(site=large), "warning", 1, 0),
+            Case("grows, no loss logged", lambda: example(site=large, loss=None), "warning", 1, 0),
+            Case("grows, a bias starts at zero", lambda: example(site=large, parameter=from_zero), "warning", 1, 0),
+            Case("grows around the gates", lambda: example(site={("remaining", 0): 2e3}), "warning", 0, 0),
             Case("ordinary", example, None),
             Case("nothing recorded", lambda: example(records=0), "undecided"),
         ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
 from gradscope.rules.examples import example
@@ -17,8 +19,9 @@ class NonFinite(Rule):
     """A loss, an activation or a gradient is NaN or infinite.
 
     What it does:
-        Looks at the training loss of every step and at the activations and gradients of every recorded one, and names the
-        first step, and in the first recorded step of that kind the site nearest to the input whose output is not finite.
+        Looks at the training loss of every step (where it was logged) and at the activations and gradients of every recorded
+        one, and names the first step, and in the first recorded step of that kind the site nearest to the input whose output
+        is not finite. A gradient that was not seen is none that is NaN.
 
     Why it is bad:
         One NaN spreads to all weights in one step; nothing is learnt from there on.
@@ -37,14 +40,14 @@ class NonFinite(Rule):
 
     def judge(self, trace: Trace) -> Judgement:
         """Judge loss, activations and gradients."""
-        if not len(trace.loss):
-            return CannotTell("no loss was recorded")
-        bad_loss = np.flatnonzero(~np.isfinite(trace.loss))
+        if not len(trace.loss) and not len(trace.steps):
+            return CannotTell("no step was recorded, and no loss")
+        bad_loss = trace.steps_of_loss[~np.isfinite(trace.loss)]
         called = [~np.isnan(closed).all(axis=1) for closed in trace.unit_statistics["closed_frac"]]  # not in every step, maybe
         bad_activation = ~np.isfinite(trace.site_statistics["act_rms"])
         if called:
             bad_activation &= np.stack(called, axis=1)
-        bad_gradient = np.isinf(trace.output_grad_norm) | np.isnan(trace.output_grad_norm)
+        bad_gradient = np.isinf(trace.output_grad_norm) | _broken_step(trace)
         bad = bad_activation.any(axis=1) | bad_gradient
         if not len(bad_loss) and not bad.any():
             return []
@@ -53,16 +56,17 @@ class NonFinite(Rule):
         first = min(candidates)
         site = int(np.argmax(bad_activation[record])) if record is not None and bad_activation[record].any() else None
         where = f"; the first to show it is {trace.sites[site].name}" if site is not None else ""
-        before = trace.loss[max(0, first - 1)] if len(trace.loss) else np.nan
-        grew = np.isfinite(before) and before > 10 * abs(float(trace.loss[0]))
+        is_loss = bool(len(bad_loss)) and int(bad_loss[0]) == first
+        kinds = {"the loss": is_loss, "an activation": site is not None, "a gradient": record is not None}
+        what = next(name for name, holds in kinds.items() if holds)
         return [
             Observation(
                 site=site,
                 first_step=first,
                 severity="error",
                 evidence={"steps_with_finite_loss": int(np.isfinite(trace.loss).sum()), "steps": len(trace.loss)},
-                cause=f"the loss had grown to {before:.2g} before" if grew else "it came without the loss growing before",
-                text=f"the loss, an activation or a gradient is not finite from step {first}{where}",
+                cause=_cause(trace, first),
+                text=f"{what} is not finite from step {first}{where}",
             )
         ]
 
@@ -71,11 +75,47 @@ class NonFinite(Rule):
         """A single NaN is enough."""
         loss = np.where(np.arange(20) < 7, 1.0, np.nan)
         skipped = {(name, 1): np.nan for name in ("act_rms", "closed_frac")}
+        broken = {(n, 1): np.where(np.arange(20) < 7, 0.1, np.nan) for n in ("grad_rms", "update_to_weight")}
         act = np.where(np.arange(20) < 7, 1.0, np.inf)
         return [
             Case("loss turns NaN", lambda: example(loss=loss), "error", None, 7),
+            Case(
+                "loss logged now and then",
+                lambda: replace(example(loss=loss), loss_steps=np.arange(0, 60, 3)),
+                "error",
+                None,
+                21,
+            ),
+            Case("overflow, no loss logged", lambda: example(loss=None, site={("act_rms", 1): act}), "error", 1, 7),
+            Case("no loss logged", lambda: example(loss=None), None),
+            Case("gradients turn NaN", lambda: example(loss=None, parameter=broken), "error", None, 7),
+            Case("an output whose gradient is not seen", _unseen_gradients, None),
             Case("an activation overflows", lambda: example(loss=loss, site={("act_rms", 1): act}), "error", 1, 7),
             Case("a site that is not called in every step", lambda: example(site=skipped), None),
             Case("large but finite", lambda: example(loss=1e30), None),
             Case("no step", lambda: example(records=0), "undecided"),
         ]
+
+
+def _broken_step(trace: Trace) -> NDArray[np.bool_]:
+    """Return in which records a parameter that was looked at has a gradient, and a step, that is not finite, [record]."""
+    statistics = trace.parameter_statistics
+    broken = ~np.isfinite(statistics["grad_rms"]) & ~np.isfinite(statistics["update_to_weight"])
+    return np.asarray((broken & np.isfinite(statistics["nonpositive_weight_frac"])).any(axis=1))
+
+
+def _cause(trace: Trace, first: int) -> str:
+    if not len(trace.loss):
+        return "whether the loss had grown before is not known: none was logged"
+    earlier = trace.loss[trace.steps_of_loss < first]
+    before = float(earlier[-1]) if len(earlier) else float("nan")
+    if np.isfinite(before) and before > 10 * abs(float(trace.loss[0])):
+        return f"the loss had grown to {before:.2g} before"
+    return "it came without the loss growing before"
+
+
+def _unseen_gradients() -> Trace:
+    names = ("grad_rms", "grad_to_weight", "update_to_weight", "nonpositive_weight_frac")
+    trace = example(parameter={(name, 0): np.nan for name in names})
+    trace.output_grad_norm[:] = np.nan
+    return trace

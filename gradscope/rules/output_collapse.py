@@ -50,9 +50,8 @@ class OutputCollapse(Rule):
             return []
         if reason := too_short(trace):
             return CannotTell(reason)
-        since = shut_since(trace, outputs[0])
-        dead = since >= 0
-        return [self._collapse(trace, outputs[0], since, int(dead.sum()))] if dead.any() else []
+        shut = {i: shut_since(trace, i) for i in outputs}  # several, where a network has several heads
+        return [self._collapse(trace, i, since, int((since >= 0).sum())) for i, since in shut.items() if (since >= 0).any()]
 
     @staticmethod
     def _collapse(trace: Trace, i: int, since: np.ndarray[tuple[int, ...], np.dtype[np.int64]], dead: int) -> Observation:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gradscope.report import Severity
 from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
 from gradscope.rules.examples import example
+from gradscope.rules.flow import without_gradient
 from gradscope.rules.window import window_start
 from gradscope.rules.wording import percent, short
 from gradscope.trace import Trace
@@ -35,7 +36,8 @@ class Saturation(Rule):
         What is flat passes no gradient: the layers before it learn slowly or not at all.
 
     When it is wrong:
-        Outputs trained to their bounds: at the output site it is a finding only while the loss has not fallen.
+        Outputs trained to their bounds: at the output site it is a finding only while the loss has not fallen, and a note
+        where no loss was logged. Where no gradient is meant to pass (a frozen part) it is none.
         Binary-like codes that are wanted.
 
     Fixes:
@@ -51,7 +53,8 @@ class Saturation(Rule):
         """Judge each site that can saturate."""
         if not len(trace.steps):
             return CannotTell("saturated_frac was not recorded at any step")
-        found = (self._site(trace, i) for i, site in enumerate(trace.sites) if site.saturates.any())
+        frozen = without_gradient(trace)
+        found = (self._site(trace, i) for i, site in enumerate(trace.sites) if site.saturates.any() and not frozen[i])
         return [observation for observation in found if observation]
 
     @staticmethod
@@ -65,11 +68,14 @@ class Saturation(Rule):
         below = np.flatnonzero(~(shares >= WARNING_FRAC) & finite)
         below = below[below < window_start(trace)]
         first = int(trace.steps[min(below[-1] + 1, len(trace.steps) - 1)]) if len(below) else int(trace.steps[0])
-        severity: Severity = "error" if share >= ERROR_FRAC else "warning"
+        asked_for = trace.sites[i].is_output and not len(trace.loss)  # maybe: a loss that falls would tell
+        severity: Severity = "note" if asked_for else "error" if share >= ERROR_FRAC else "warning"
         gate = trace.site_statistics["gate_transmission"][:, i]
         passed = float(np.nanmedian(gate)) if np.isfinite(gate).any() else float("nan")
         name = trace.sites[i].name
         since = "since the initialisation" if first == 0 else f"since step {first}"
+        lets = f"; the layer lets {percent(passed)} of the gradient through" if np.isfinite(passed) else ""
+        maybe = "; log the loss to tell whether it asks for that" if asked_for else ""
         return Observation(
             site=i,
             first_step=first,
@@ -80,7 +86,7 @@ class Saturation(Rule):
                 "gate_transmission": short(passed),
             },
             cause=f"the pre-activations of {name} are too large {since}: they lie where the non-linearity is flat",
-            text=f"{percent(share)} of {name}'s values are saturated; the layer lets {percent(passed)} of the gradient through",
+            text=f"{percent(share)} of {name}'s values are saturated{lets}{maybe}",
         )
 
     @classmethod
@@ -88,6 +94,7 @@ class Saturation(Rule):
         """A tanh output at its bounds is healthy once the loss has fallen."""
         kinds = ("shuts", "saturates", "saturates")
         falling = np.linspace(2.0, 0.1, 20)
+        frozen = {("saturated_frac", 1): 0.95} | {(name, 1): np.nan for name in ("grad_rms", "gate_transmission")}
         rising = np.repeat(np.linspace(0.0, 0.95, 20)[:, None], 10, axis=1)
         return [
             Case("flat from the start", lambda: example(kinds, site={("saturated_frac", 1): 0.95}), "error", 1, 0),
@@ -95,6 +102,9 @@ class Saturation(Rule):
             Case("grows", lambda: example(kinds, site={("saturated_frac", 1): rising}), "warning", 1, 10),
             Case("output, loss falls", lambda: example(kinds, loss=falling, site={("saturated_frac", 2): 0.95}), None),
             Case("output, loss stands", lambda: example(kinds, loss=2.3, site={("saturated_frac", 2): 0.95}), "error", 2, 0),
+            Case("output, no loss logged", lambda: example(kinds, loss=None, site={("saturated_frac", 2): 0.95}), "note", 2, 0),
+            Case("flat, no loss logged", lambda: example(kinds, loss=None, site={("saturated_frac", 1): 0.95}), "error", 1, 0),
+            Case("flat in a frozen part", lambda: example(kinds, site=frozen), None),
             Case("relu's flat side is none", lambda: example(site={("saturated_frac", 1): 0.95}), None),
             Case("ordinary", lambda: example(kinds), None),
             Case("nothing recorded", lambda: example(kinds, records=0), "undecided"),
@@ -111,6 +121,8 @@ def saturated_share(trace: Trace, i: int) -> NDArray[np.floating]:
 
 
 def _loss_fell(trace: Trace) -> bool:
+    if not len(trace.loss):
+        return False
     tenth = max(1, len(trace.loss) // 10)
     first, last = np.median(trace.loss[:tenth]), np.median(trace.loss[-tenth:])
     return bool(last < LOSS_FELL * first)

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
 from gradscope.rules.examples import example
+from gradscope.rules.flow import steps_done
 from gradscope.rules.wording import short
 from gradscope.trace import Task, Trace
 
@@ -16,6 +17,7 @@ from gradscope.trace import Task, Trace
 ERRORS = 3.0
 # R2 has no such error without a model of the data; a hundredth of the variance is next to nothing.
 R2_MARGIN = 0.01
+NO_METRIC = "no test metric is known of a loop of your own; compare it with what guessing gives"
 
 
 @final
@@ -44,6 +46,8 @@ class StuckAtChance(Rule):
     def judge(self, trace: Trace) -> Judgement:
         """Judge the metric after the first epoch."""
         task = trace.task
+        if not task.test_samples and (not len(trace.evaluation_metric) or np.isnan(task.chance)):
+            return CannotTell(NO_METRIC, optional=True)
         epoch = trace.evaluation_steps * (trace.samples.max() if len(trace.samples) else 0) >= max(task.train_samples, 1)
         values = trace.evaluation_metric[epoch]
         if not len(values) or not np.isfinite(values).any():
@@ -62,7 +66,7 @@ class StuckAtChance(Rule):
                 first_step=since,
                 severity="error",
                 evidence={"last": short(last), "best": short(best), "chance": short(task.chance), "margin": short(margin)},
-                cause=f"nothing was learnt in {len(trace.loss)} steps; where the loss still falls, train longer"
+                cause=f"nothing was learnt in {steps_done(trace)} steps; where the loss still falls, train longer"
                 if since == 0
                 else f"what was learnt was lost between two evaluations, by step {since}",
                 text=f"test {task.metric} {last:.3g}, at best {best:.3g}; "
@@ -90,5 +94,6 @@ class StuckAtChance(Rule):
             Case("R2 of zero", lambda: example(metric=-0.1, task=regression), "error"),
             Case("R2 of a half", lambda: example(metric=0.5, task=regression), None),
             Case("one class only", lambda: example(metric=1.0, task=one_class), "undecided"),
+            Case("a loop that tells no metric", lambda: example(metric=np.nan, task=Task(metric="")), "undecided"),
             Case("not one epoch", lambda: example(records=1, metric=0.1), "undecided"),
         ]

@@ -10,7 +10,7 @@ import numpy as np
 from gradscope.report import Severity
 from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
 from gradscope.rules.examples import example
-from gradscope.rules.flow import movement, remaining
+from gradscope.rules.flow import MEASURED, first_weight_share, has_way_around, movement, remaining, why_unknown
 from gradscope.rules.wording import percent, short
 from gradscope.trace import Trace
 
@@ -26,9 +26,10 @@ class VanishingGradient(Rule):
     """The gradient shrinks on its way from the loss until the first layers stand still.
 
     What it does:
-        Multiplies the transmissions of gates and weights from the loss on (the gradient waterfall) and looks for sites at
-        which less than a thousandth is left in the median record. It is an error if the slowest weight matrix would move by
-        less than 1 % of its size over the training at the observed rate, else a warning.
+        Measures at each site how much of the gradient at the network's output is left (the gradient waterfall) and looks for
+        those with less than a thousandth in the median record. It is an error if the slowest weight matrix would move by
+        less than 1 % of its size over the training at the observed rate, or (where no rate was seen) if nothing at all is
+        left; else a warning. Also a warning in a branch around which the gradient finds its way to earlier sites.
 
     Why it is bad:
         Layers that do not move stay random: the network learns from random features, or not at all.
@@ -50,11 +51,10 @@ class VanishingGradient(Rule):
         left = remaining(trace)
         known = np.isfinite(left)
         if not known.any():
-            return CannotTell("gate_transmission and weight_transmission were not recorded at any step with a gradient")
+            return CannotTell(why_unknown(trace))
         # a site that no gradient is meant to reach (frozen weights before it) has no share of it and is passed over
         median = np.array([np.median(left[known[:, i], i]) if known[:, i].any() else np.inf for i in range(len(trace.sites))])
-        moved = movement(trace)
-        return [self._loss(trace, i, left, median, moved) for i in range(len(trace.sites)) if median[i] < LEFT_FRAC]
+        return [self._loss(trace, i, left, median) for i in range(len(trace.sites)) if median[i] < LEFT_FRAC]
 
     @staticmethod
     def _loss(
@@ -62,18 +62,20 @@ class VanishingGradient(Rule):
         i: int,
         left: np.ndarray[tuple[int, ...], np.dtype[np.floating]],
         median: np.ndarray[tuple[int, ...], np.dtype[np.floating]],
-        moved: float | None,
     ) -> Observation:
-        frozen = moved is None or moved < MOVEMENT
-        severity: Severity = "error" if frozen else "warning"
+        moved = movement(trace, reached=bool(median[i] > 0))
+        frozen = median[i] == 0 if moved is None else moved < MOVEMENT
+        severity: Severity = "error" if frozen and not _is_off_the_way(trace, i, median) else "warning"
         gates = trace.site_statistics["gate_transmission"][:, i:]
         gates = np.nanmedian(gates[:, np.isfinite(gates).any(axis=0)], axis=0)  # a gate that no gradient reaches has no number
         above = np.flatnonzero(~(left[:, i] < LEFT_FRAC) & np.isfinite(left[:, i]))
         first = int(trace.steps[min(above[-1] + 1, len(trace.steps) - 1)]) if len(above) else int(trace.steps[0])
         name = trace.sites[i].name
         still = "" if moved is None else f"; the slowest weights would move by {percent(moved)} of their size in the training"
-        smallest = float(np.nanmin(gates)) if np.isfinite(gates).any() else 0.0
+        smallest = float(np.nanmin(gates)) if np.isfinite(gates).any() else float("nan")
         cause = f"each gate on the way lets {percent(smallest)} or more through, and the weights between them shrink it further"
+        if np.isnan(smallest):
+            cause = "what lies between here and the loss shrinks it; no gate on the way was seen"
         if median[i] == 0:
             cause = "no gradient at all passes a gate between here and the loss"
         return Observation(
@@ -94,12 +96,43 @@ class VanishingGradient(Rule):
         """Small gradients are healthy where the weights move."""
         kinds = ("saturates",) * 8
         deep = {("gate_transmission", i): 0.24 for i in range(8)}
-        still = {("update_to_weight", 0): 1e-7}
+        still = {("update_to_weight", 0): 1e-7, ("grad_to_weight", 0): 1e-9}
         cut: dict[tuple[str, int], float] = {("gate_transmission", 2): 0.0, ("weight_transmission", 1): float("nan")}
+        branch = {("remaining", 1): 0.0, ("gate_transmission", 1): 0.0}
+        unmoved = {("update_to_weight", i): float("nan") for i in range(8)} | {("grad_to_weight", 0): 1e-9}
+        trunk = {("update_to_weight", 0): 1e-7}
+        little, none = {("remaining", 0): 1e-5}, {("remaining", 0): 0.0}
         return [
             Case("eight sigmoids", lambda: example(kinds, site=deep, parameter=still), "error", 4, 0),
             Case("eight sigmoids that move", lambda: example(kinds, site=deep), "warning", 4, 0),
             Case("three layers", example, None),
             Case("shut gate behind", lambda: example(site=cut, parameter=still), "error", 2, 0),
+            Case("a shut gate in a branch", lambda: example(site=cut | {("remaining", i): 0.3 for i in range(3)}), None),
+            Case("nothing is left in a branch", lambda: example(site=branch, parameter=still), "warning", 1, 0),
+            Case("little is left", lambda: example(site=little, parameter=still), "error", 0, 0),
+            Case("little is left in branches alone", lambda: example(site=little, parameter=trunk), "warning", 0, 0),
+            Case("little is left, movement not seen", lambda: example(site=little, parameter=unmoved), "warning", 0, 0),
+            Case("nothing is left, movement not seen", lambda: example(site=none, parameter=unmoved), "error", 0, 0),
+            Case("no gradient at the output", _unseen_output, "undecided"),
             Case("nothing recorded", lambda: example(records=0), "undecided"),
         ]
+
+
+def _is_off_the_way(trace: Trace, i: int, median: np.ndarray[tuple[int, ...], np.dtype[np.floating]]) -> bool:
+    """Tell whether the gradient comes to earlier sites or weights all the same, or a path leads around a shut site."""
+    if MEASURED not in trace.site_statistics:
+        return False
+    share = first_weight_share(trace)
+    if share is not None and share >= LEFT_FRAC:
+        return True
+    earlier = median[:i]
+    if (np.isfinite(earlier) & (earlier >= LEFT_FRAC)).any():
+        return True
+    gate = trace.site_statistics["gate_transmission"][:, i]
+    return bool(np.isfinite(gate).any() and np.nanmedian(gate) == 0 and has_way_around(trace, i))
+
+
+def _unseen_output() -> Trace:
+    trace = example(site={("remaining", i): float("nan") for i in range(3)})
+    trace.output_grad_norm[:] = np.nan
+    return trace

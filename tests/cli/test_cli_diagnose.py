@@ -29,6 +29,12 @@ class Functional(nn.Module):
         self.one, self.two = nn.Linear(64, 16), nn.Linear(16, 10)
     def forward(self, x):
         return self.two(torch.relu(self.one(x.flatten(1))))
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.LSTM(8, 16, batch_first=True), nn.Linear(16, 10)
+    def forward(self, x):
+        return self.two(self.one(x.reshape(-1, 8, 8))[0][:, -1])
 """
 
 
@@ -105,7 +111,9 @@ def test_fixes_are_a_list_with_commas(small):
 def test_undecided_is_exit_code_3_and_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_cli.py").write_text(OWN)
-    recipe = written(tmp_path, "data: digits\nmodel: own_cli:Functional\ntraining: {lr: 0.1, epochs: 1}\nseeds: 1\n")
+    recipe = written(
+        tmp_path, "data: digits\nmodel: own_cli:Recurrent\ntraining: {optimizer: adam, lr: 0.01, epochs: 4}\nseeds: 1\n"
+    )
     done = process("diagnose", recipe, "--allow-code", cwd=tmp_path)
     assert (done.code, done.err) == (3, "")
     assert done.out.startswith("UNDECIDED")

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 import reports
 from click.testing import CliRunner
+from command_line import call
 
 from gradscope.cli.report import report as command
 from gradscope.errors import TraceError
 from gradscope.report import save_report
+from gradscope.watch_report import save_watched_run
 
 MAIN = "from gradscope.cli import main; main()"
 
@@ -61,6 +63,68 @@ def test_the_newest_run_below_is_shown_and_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(command, [str(tmp_path), "--format", "json"], standalone_mode=False)
     assert json.loads(result.stdout)["recipe"] == "other"
     assert result.stderr == f"gradscope: showing the newest run, {newest}\n"
+
+
+def watched_folder(folder: Path, *, name: str = "watched", with_report: bool = True, with_trace: bool = True) -> Path:
+    """The log_dir of a watched run; without a report it was killed."""
+    save_watched_run(reports.WATCHED, folder)
+    if with_trace:
+        reports.watched_trace(loss=1.0).save(folder / "trace" / "run-0.npz")
+    if with_report:
+        save_report(getattr(reports, name)(), folder)
+    return folder
+
+
+def test_a_watched_run_is_shown(tmp_path: Path) -> None:
+    done = call("report", watched_folder(tmp_path / "logs"))
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("SICK  dead-layer at encoder.blocks.0.relu@model.py:131#2 (origin), from step 0\n")
+    assert f"gradscope report {tmp_path / 'logs'}\n" in done.out
+
+
+def test_a_watched_run_that_was_killed_is_judged(tmp_path: Path) -> None:
+    done = call("report", watched_folder(tmp_path / "logs", with_report=False))
+    assert (done.code, done.err) == (0, "")
+    assert "HEALTHY  no failure found at 8 sites over 4000 steps" in done.out
+    assert "interrupted" in done.out
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"steps": -1}', "\x00"])
+def test_a_watched_run_without_a_whole_watch_json_is_judged(content: str | None, tmp_path: Path) -> None:
+    folder = watched_folder(tmp_path / "logs", with_report=False)
+    (folder / "watch.json").unlink() if content is None else (folder / "watch.json").write_text(content)
+    done = call("report", folder)
+    assert (done.code, done.err) == (0, "")
+    assert "HEALTHY" in done.out
+    assert "watch.json is missing or damaged" in done.out
+
+
+@pytest.mark.parametrize("with_report", [False, True])
+def test_a_watched_run_that_recorded_nothing_is_undecided(with_report: bool, tmp_path: Path) -> None:
+    folder = watched_folder(tmp_path / "logs", name="watched_undecided", with_report=with_report, with_trace=False)
+    done = call("report", folder)
+    assert (done.code, done.err) == (3, "")
+    assert done.out.startswith("UNDECIDED  cannot tell; 0 sites seen")
+    above = call("report", tmp_path)
+    assert (above.code, above.out) == (3, done.out)
+
+
+def test_the_newest_of_watched_runs_below_is_shown(tmp_path: Path) -> None:
+    run_folder(tmp_path, age_s=7200)
+    old, killed = watched_folder(tmp_path / "old"), watched_folder(tmp_path / "killed", with_report=False)
+    os.utime(old / "report.json", (time.time() - 3600,) * 2)
+    done = call("report", tmp_path)
+    assert done.err == f"gradscope: showing the newest run, {killed}\n"
+    assert done.out.startswith("HEALTHY")
+
+
+def test_a_damaged_trace_of_a_watched_run_is_one_line(tmp_path: Path) -> None:
+    folder = watched_folder(tmp_path / "logs", with_report=False)
+    (folder / "trace" / "run-0.npz").write_bytes(b"PK")
+    done = call("report", folder)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert "run-0.npz: expected a trace file" in done.err
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,12 @@ from gradscope.renderers.console import ConsoleRenderer, print_report, stdout_co
 from gradscope.renderers.console_waterfall import chosen
 from gradscope.renderers.picture import ASCII, caption, lost_at, telling, whisker
 from gradscope.renderers.wording import place
-from gradscope.report import Expectation, Report
+from gradscope.report import Expectation, Report, Waterfall
 
 GOLDEN = Path(__file__).parent / "golden"
 RUN = Path("runs/sigmoid-relu/20261121T101010Z-ab12")
-EXAMPLES = ("sick", "healthy", "undecided", "interrupted", "many_sites", "odd_names", "with_nan")
+WATCHED = ("watched", "watched_healthy", "watched_undecided")
+EXAMPLES = ("sick", "healthy", "undecided", "interrupted", "many_sites", "odd_names", "with_nan", *WATCHED)
 ESCAPE = "\x1b"
 
 
@@ -149,13 +150,89 @@ def test_a_folded_picture_keeps_the_stage_that_stands_out() -> None:
         ([0.9, 0.9, 1e-5, 0.9, 0.9], 2, "lost at gate 2.sigmoid"),
         ([0.3, 0.3, 0.3, 0.3, 0.3], None, "it fades little by little over 5 stages"),
         ([0.9, 0.9, 0.9, 0.9, 0.9], None, "0.59 of the gradient is left at the input"),
-        ([None] * 5, None, "no gradient arrives at the first stage"),
+        ([None] * 5, None, "no gradient was seen"),
+        ([0.9, 0.9, None, None, None], None, "0.81 of the gradient is left at 2.sigmoid -> 3.relu; nearer to the input none"),
     ],
 )
 def test_where_the_gradient_is_lost(passes: list[float | None], lost: int | None, words: str) -> None:
     found = reports.waterfall(0, passes)
     assert lost_at(found) == lost
     assert words in caption(found)
+
+
+def branched(left: list[float | None]) -> Waterfall:
+    """A waterfall as it is measured where branches part."""
+    stages = reports.waterfall(0, [0.5] * 5).stages
+    return Waterfall(step=0, stages=[s.model_copy(update={"remaining": value}) for s, value in zip(stages, left, strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("left", "lost", "words"),
+    [
+        ([0.9, 0.0, 0.8, 0.7, 0.6], None, "0.6 of the gradient is left at the input"),  # shut in a branch
+        ([0.9, 0.0, 0.8, 0.0, 0.0], 3, "no gradient reaches the input; lost at weight 1.relu -> 2.sigmoid"),
+        ([0.9, 1e-6, 0.8, 1e-5, 1e-6], 3, "1e-06 of the gradient is left at the input; lost at weight"),
+        ([0.9, 0.0, None, None, 0.5], None, "0.5 of the gradient is left at the input"),
+    ],
+)
+def test_a_gate_that_is_shut_in_one_branch_is_not_where_the_gradient_is_lost(
+    left: list[float | None], lost: int | None, words: str
+) -> None:
+    assert lost_at(branched(left)) == lost
+    assert words in caption(branched(left))
+
+
+def test_where_branches_may_lead_around_it_the_last_stage_is_named() -> None:
+    found = branched([0.9, 0.9, 0.9, 0.9, 0.0])
+    assert caption(found, at_input=False) == "no gradient reaches 1.relu; it is lost there"
+    assert caption(branched([0.9] * 5), at_input=False) == "0.9 of the gradient is left at 1.relu"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", WATCHED)
+def test_a_watched_loop_is_told_of_nothing_that_it_does_not_have(name: str, width: int) -> None:
+    text = ConsoleRenderer(width, run_folder=RUN).render(getattr(reports, name)())
+    for word in ("control", "test samples", "seed", "no fix", "diagnose", "PUBLISHED", "nan", "None"):
+        assert word not in text, word
+    assert "ResidualNet; " in text
+    assert f"tensorboard --logdir {RUN}\n" in text
+
+
+def test_a_sick_watched_loop_gets_what_the_rule_s_page_names() -> None:
+    lines = ConsoleRenderer(120).render(reports.watched()).split("\n")
+    assert lines[0] == "SICK  dead-layer at encoder.blocks.0.relu@model.py:131#2 (origin), from step 0"
+    assert lines[1] == "FIX   to try: batchnorm-all, a lower learning rate, kaiming-normal initialisation, leaky_relu"
+    assert "FIX" not in ConsoleRenderer(120).render(reports.watched_healthy())
+
+
+def test_a_rule_without_a_page_is_not_explained() -> None:
+    own = reports.finding("own-rule", "XY001")
+    report = reports.watched().model_copy(update={"findings": [own]})
+    text = ConsoleRenderer(120).render(report)
+    assert "FIX" not in text
+    assert text.endswith("  gradscope explain\n")
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 140, 200])
+def test_long_names_of_sites_stay_apart_in_the_picture(width: int) -> None:
+    text = ConsoleRenderer(width).render(reports.watched_healthy())
+    picture = text[text.index("passes") :].split("\n\n")[0].split("\n")[2:]
+    assert len(picture) == 16
+    gates = [line for line in picture if line.strip().startswith("gate")]
+    names = [line.split()[1] for line in gates]
+    assert len(set(names)) == len(names) == 8
+    assert len({cell_len(line[: line.index(name)]) for line, name in zip(gates, names, strict=True)}) == 1
+
+
+def test_warnings_are_not_hidden_behind_a_healthy_verdict() -> None:
+    report = reports.healthy(findings=[reports.finding(severity="warning"), reports.finding(severity="note")])
+    assert "over 900 steps; 1 warning below\n" in ConsoleRenderer(120).render(report)
+
+
+def test_a_step_without_gradients_is_not_chosen() -> None:
+    without = branched([None] * 5).model_copy(update={"step": 9})
+    assert [w.step for w in chosen([*reports.sick().waterfalls[:2], without])] == [0, 10]
+    assert [w.step for w in chosen([without])] == [9]
 
 
 def test_first_and_last_recorded_step_are_shown() -> None:

@@ -26,7 +26,7 @@ from gradscope.errors import WriteError
 from gradscope.renderers.tensorboard import TensorBoardLog
 from gradscope.renderers.tensorboard_file import EventFile, scalar_summary
 from gradscope.renderers.tensorboard_scalars import loss_scalars, record_scalars, share_at_input
-from gradscope.trace import Task
+from gradscope.trace import Task, Trace
 
 ARMS = ("control", "batchnorm-last", "batchnorm-all", "reseed")
 ALL = {"scalars": 0, "tensors": 0}
@@ -85,22 +85,77 @@ def test_values_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
 
 
 def test_one_event_holds_all_scalars_of_a_step() -> None:
-    records = list(record_scalars(reports.trace(), 0))
+    records = list(record_scalars(reports.trace(), -1))
     assert len(records) == 6
     assert all(len(scalars) > 30 for _, scalars in records)
 
 
 def test_losses_are_dense_at_the_start_and_thin_later() -> None:
     long = replace(reports.trace(), loss=np.ones(100_000, dtype=np.float32), task=Task(planned_steps=100_000))
-    steps = [step for step, _ in loss_scalars(long, 0)]
+    steps = [step for step, _ in loss_scalars(long, -1)]
     assert steps[:100] == list(range(100))
     assert len(steps) <= 1000
     parts = [
         step
         for first in range(0, 100_000, 777)
-        for step, _ in loss_scalars(replace(long, loss=long.loss[: first + 777]), first)
+        for step, _ in loss_scalars(replace(long, loss=long.loss[: first + 777]), first - 1)
     ]
     assert parts == steps
+
+
+def test_losses_of_a_training_without_a_planned_end_thin_out() -> None:
+    endless = replace(reports.trace(), loss=np.ones(1_000_000, dtype=np.float32), task=Task(""))
+    steps = [step for step, _ in loss_scalars(endless, -1)]
+    assert steps[:100] == list(range(100))
+    assert len(steps) <= 1500
+    assert steps[-1] > 990_000
+
+
+def test_losses_stand_at_the_steps_for_which_they_were_logged(tmp_path: Path) -> None:
+    trace = reports.trace()
+    log = TensorBoardLog(tmp_path)
+    log.update([replace(trace, loss=trace.loss[:2], loss_steps=np.array([5, 9]))])
+    log.update([replace(trace, loss=trace.loss[:3], loss_steps=np.array([5, 9, 40]))])
+    assert [step for step, _ in points(tmp_path / "control-1", "loss/train")] == [5, 9, 40]
+
+
+def test_a_trace_that_lets_records_go_is_written_once(tmp_path: Path) -> None:
+    """Of a long run every second record may be gone at the next call."""
+    whole = reports.trace(records=12)
+    log = TensorBoardLog(tmp_path)
+    log.update([reports.shortened(whole, 8, 0)])
+    log.update([thinned(whole)])
+    log.update([thinned(whole)])
+    assert [step for step, _ in points(tmp_path / "control-1", "gradient/at_output")] == [*range(0, 80, 10), 80, 100]
+
+
+def thinned(whole: Trace) -> Trace:
+    return replace(
+        whole,
+        steps=whole.steps[::2],
+        samples=whole.samples[::2],
+        unit_statistics={k: tuple(a[::2] for a in v) for k, v in whole.unit_statistics.items()},
+        site_statistics={k: v[::2] for k, v in whole.site_statistics.items()},
+        parameter_statistics={k: v[::2] for k, v in whole.parameter_statistics.items()},
+        output_grad_norm=whole.output_grad_norm[::2],
+        loss=whole.loss[:0],
+    )
+
+
+@pytest.mark.parametrize("name", ["watched", "watched_healthy", "watched_undecided"])
+def test_a_watched_loop_without_loss_and_metric(name: str, tmp_path: Path) -> None:
+    log = TensorBoardLog(tmp_path)
+    log.update([reports.watched_trace()])
+    log.update([reports.watched_trace()])
+    log.finish(getattr(reports, name)())
+    run, root = read(tmp_path / "run-0"), read(tmp_path)
+    tags = run.Tags()["scalars"]
+    assert "loss/train" not in tags
+    assert not [tag for tag in tags if tag.startswith("/") or tag.endswith("/test")]
+    assert "site/encoder.blocks.0.relu@model.py:131#2/remaining" in tags
+    assert [step for step, _ in points(tmp_path / "run-0", "gradient/share_at_input")] == list(range(20))
+    assert set(root.Tags()["tensors"]) == {"diagnosis", "custom_scalars__config__"}  # no table of one run
+    assert "_hparams_/session_start_info" not in run.summary_metadata
 
 
 def test_share_at_input_is_the_product_and_zero_behind_a_shut_gate() -> None:
@@ -112,6 +167,14 @@ def test_share_at_input_is_the_product_and_zero_behind_a_shut_gate() -> None:
     assert shares[0] == pytest.approx(0.125 * 0.01)
     assert shares[1] == 0.0
     assert np.isnan(shares[2])
+
+
+def test_share_at_input_is_measured_at_the_first_site_that_a_gradient_came_to() -> None:
+    trace = reports.trace(records=3)
+    left = np.array([[0.2, 0.0, 0.5], [np.nan, 0.3, 0.5], [np.nan, np.nan, np.nan]], np.float32)
+    measured = replace(trace, site_statistics=dict(trace.site_statistics) | {"remaining": left})
+    assert share_at_input(measured) == pytest.approx([0.2, 0.3, np.nan], nan_ok=True)
+    assert share_at_input(measured, 1) == pytest.approx([0.3, np.nan], nan_ok=True)
 
 
 @pytest.mark.parametrize("missing", ["site_statistics", "unit_statistics", "parameter_statistics"])
@@ -142,7 +205,7 @@ def test_effects_are_left_out_where_runs_and_values_do_not_fit(tmp_path: Path) -
     assert "result/effect" not in read(tmp_path / "batchnorm-last-1").Tags()["scalars"]
 
 
-@pytest.mark.parametrize("name", ["healthy", "undecided", "interrupted", "many_sites", "odd_names", "with_nan"])
+@pytest.mark.parametrize("name", ["healthy", "undecided", "interrupted", "many_sites", "odd_names", "with_nan", "watched"])
 def test_finish_takes_every_report(name: str, tmp_path: Path) -> None:
     log = TensorBoardLog(tmp_path)
     log.update([reports.trace(seed=seed) for seed in (1, 2)])

@@ -15,7 +15,8 @@ from gradscope.renderers.json import JsonRenderer
 from gradscope.renderers.markdown import MarkdownRenderer
 from gradscope.report import load_report
 
-EXAMPLES = ("sick", "healthy", "undecided", "interrupted", "many_sites", "odd_names", "with_nan")
+WATCHED = ("watched", "watched_healthy", "watched_undecided")
+EXAMPLES = ("sick", "healthy", "undecided", "interrupted", "many_sites", "odd_names", "with_nan", *WATCHED)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -55,6 +56,25 @@ def test_markdown_says_what_the_console_says() -> None:
         assert finding.rule in text
     for fix in report.fixes:
         assert f"| {fix.fix} | {fix.mean:.2f} | {fix.effect:+.2f} |" in text
+
+
+@pytest.mark.parametrize("name", WATCHED)
+def test_markdown_of_a_watched_loop_tells_of_nothing_that_it_does_not_have(name: str) -> None:
+    text = MarkdownRenderer().render(getattr(reports, name)()).replace("\\", "")
+    for word in ("control", "test samples", "seed", "no fix", "Published", "nan", "None"):
+        assert word not in text, word
+    assert "* setting: ResidualNet; " in text
+    assert "* coverage: " in text
+
+
+def test_markdown_lists_each_note_and_what_was_not_seen() -> None:
+    text = MarkdownRenderer().render(reports.watched_healthy()).replace("\\", "")
+    assert (
+        "not seen: scaled_dot_product_attention at blocks.0.attn, blocks.1.attn, blocks.2.attn and 1 more, decoder (lstm)"
+        in text
+    )
+    assert "* note: trainable parameters that no watched optimizer holds: head.weight, head.bias" in text
+    assert "| gate | encoder.blocks.0.relu@model.py:131#2 | - | no gradient seen |" in text
 
 
 def test_markdown_reads_no_name_as_markup() -> None:
