@@ -65,7 +65,7 @@ class CompiledParts:
         self.in_shadow = False
         self._wrappers: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._stand_ins = StandIns()
-        self._stance: Any = None
+        self._is_eager = False
         self._parts = weakref.WeakSet(network.modules())
         self._registration: RemovableHandle | None = None
         self._calls: Calls | None = None  # while it stands beside the parts
@@ -86,8 +86,7 @@ class CompiledParts:
             if self._calls is not None:
                 self._calls.made(submodule)
                 self._stand_beside(module, submodule)
-                if self._stance is None:
-                    self._stance = torch.compiler.set_stance("force_eager")
+                self._set_compiler_aside()
 
     @property
     def is_compiled(self) -> bool:
@@ -107,14 +106,14 @@ class CompiledParts:
             self._stand_beside(wrapper, getattr(wrapper, _INNER))
         for module in by_themselves:
             self._stand_beside(module, module)
-        self._stance = torch.compiler.set_stance("force_eager")
+        self._set_compiler_aside()
 
     def detach(self) -> None:
         """Leave everything as it was."""
         self._stand_ins.clear()
-        if self._stance is not None:
-            self._stance.__exit__(None, None, None)
-            self._stance = None
+        if self._is_eager:
+            self._is_eager = False
+            _eager.let_go()
         self._calls = None
         self.shadows = []
 
@@ -183,14 +182,45 @@ class CompiledParts:
     @contextlib.contextmanager
     def _compiling(self) -> Iterator[None]:
         """Let the compiler work as the user has set it."""
-        if self._stance is None:
+        with _eager.paused() if self._is_eager else contextlib.nullcontext():
             yield
-            return
+
+    def _set_compiler_aside(self) -> None:
+        if not self._is_eager:
+            self._is_eager = True
+            _eager.hold()
+
+
+class _Eager:
+    """torch's compiler set aside, for as long as anybody needs it: watches may begin and end in any order."""
+
+    def __init__(self) -> None:
+        self._holders = 0
+        self._stance: Any = None
+
+    def hold(self) -> None:
+        """Set it aside."""
+        if not self._holders:
+            self._stance = torch.compiler.set_stance("force_eager")
+        self._holders += 1
+
+    def let_go(self) -> None:
+        """Leave it as the user has set it, once nobody needs it aside."""
+        self._holders -= 1
+        if not self._holders:
+            self._stance.__exit__(None, None, None)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let it work for a while."""
         self._stance.__exit__(None, None, None)
         try:
             yield
         finally:
             self._stance = torch.compiler.set_stance("force_eager")
+
+
+_eager = _Eager()
 
 
 def _apart(tensor: Tensor) -> Tensor:
