@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -34,8 +33,6 @@ class RecordedSite:
     shape: Shape | None = None
     gate: Gate | None = None
     axis: int = -1
-    dtype: torch.dtype | None = None
-    dims: int = 0
     is_output: bool = False
     host: HostShape | None = None
     counted: frozenset[str] = frozenset()  # which counts are kept, the others being the same as one of these

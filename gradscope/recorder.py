@@ -89,9 +89,7 @@ class Recorder:
         self.timed = Timed()
         self._schedule = schedule
         self._sites = SiteRecorder(self.network, has_members=self.has_members, sites=sites, names=names, timed=self.timed)
-        held = {key for optimizer in self.optimizers for key in groups_of(optimizer)}
-        left_over = [i for i, p in enumerate(self.parameters) if id(p.parameter) not in held]
-        self._parameter_sums = ParameterSums(self.parameters, self.members, left_over)
+        self._parameter_sums = ParameterSums(self.parameters, self.members, self._left_over())
         self._step: _Step | None = None
         self._readings: set[frozenset[str]] = set()
         backward: dict[Function, Handler] = dict.fromkeys((Tensor.backward, torch.autograd.backward), self._backward)
@@ -140,9 +138,13 @@ class Recorder:
     @property
     def notes(self) -> dict[str, None]:
         """What else there is to say of the coverage."""
-        held = {key for optimizer in self.optimizers for key in groups_of(optimizer)}  # groups may have been added
-        left = dict.fromkeys(_left_over([p.name for p in self.parameters if id(p.parameter) not in held]))
-        return left | self._sites.notes
+        left = [self.parameters[i].name for i in self._left_over()]  # groups may have been added
+        return dict.fromkeys(_left_over_note(left)) | self._sites.notes
+
+    def _left_over(self) -> list[int]:
+        """Return the places of the parameters that no optimizer holds."""
+        held = {key for optimizer in self.optimizers for key in groups_of(optimizer)}
+        return [i for i, p in enumerate(self.parameters) if id(p.parameter) not in held]
 
     @property
     def unrecorded(self) -> list[str]:
@@ -384,7 +386,7 @@ class Recorder:
             found[key] = norm if step.scale is None else norm / step.scale.to(norm.device)
 
 
-def _left_over(names: list[str]) -> Iterator[str]:
+def _left_over_note(names: list[str]) -> Iterator[str]:
     if names:
         some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         yield f"trainable parameters that no watched optimizer holds: {some}"
