@@ -1,0 +1,44 @@
+"""pytest's way into gradscope: an option, a marker and the fixture `gradscope_check`.
+
+pytest imports this module at every start, so it imports nothing but pytest; torch comes in when a test calls the fixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+WRITTEN = "gradscope_baseline"  # of a report's user properties, which reach the main process from xdist's workers, too
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --gradscope-update."""
+    text = "write or renew the baselines of gradscope_check instead of comparing with them"
+    parser.getgroup("gradscope").addoption("--gradscope-update", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    text = "gradscope(steps=..., seeds=..., expect=..., ...): defaults of gradscope_check in this test; see docs/pytest.md"
+    config.addinivalue_line("markers", text)
+
+
+@pytest.fixture
+def gradscope_check(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Train a model for some steps and fail unless its gradients are healthy: gradscope_check(model, data=(x, y))."""
+    from gradscope.integrations.pytest_fixture import checker
+
+    return checker(request)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:  # noqa: ANN401  pytest does not export its type
+    """Say which baselines were written."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    written = sorted({str(path) for name, path in properties if name == WRITTEN})
+    if written:
+        terminalreporter.section("gradscope baselines written")
+        for path in written:
+            terminalreporter.line(path)
