@@ -11,7 +11,7 @@ from gradscope.renderers.check_problems import OUTCOMES, Problem, conditions, pr
 from gradscope.renderers.markdown import plain
 
 MOST_ROWS = 200  # a step's summary holds 1 MiB
-MOST_PROBLEMS = 12  # of one recipe in the summary
+MOST_PROBLEMS = 12  # of one recipe in the summary, of one line in an annotation
 LONGEST_CELL = 500
 
 
@@ -76,7 +76,10 @@ def _command(found: Sequence[Problem], root: Path) -> str:
         "title": f"{first.title}{more}",
     }
     told = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    message = "\n".join(line for problem in found for line in (problem.headed_text if more else problem.text, *problem.details))
+    lines = [line for problem in found[:MOST_PROBLEMS] for line in (problem.headed_text, *problem.details)]
+    if len(found) > MOST_PROBLEMS:
+        lines.append(f"and {len(found) - MOST_PROBLEMS} more, see the log")
+    message = "\n".join(lines)
     return f"::{first.level} {told}::{_data(message)}"
 
 

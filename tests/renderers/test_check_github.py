@@ -140,3 +140,12 @@ def test_the_summary_of_thousands_of_recipes_fits():
     text = check_github.summary(many)
     assert len(text.encode()) < 2**20
     assert "1300 further recipes are in the log." in text
+
+
+def test_a_line_with_many_problems_tells_the_worst():
+    many = [checks.new_finding(), *(checks.number(text=f"number {i}") for i in range(40))]
+    (found,) = read(check_github.render([checks.collapsed(differences=many)], ROOT))
+    lines = found.message.split("\n")
+    assert lines[0].startswith("new finding GS103")
+    assert lines[-1] == "and 29 more, see the log"
+    assert len(check_github.summary([checks.collapsed(differences=many)]).split("<br>")) < 20
