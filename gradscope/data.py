@@ -25,9 +25,10 @@ from gradscope.data_npz import NpzSource, read_npz
 from gradscope.data_sources import IMAGE_SETS, read_digits, read_images
 from gradscope.data_targets import read_targets
 from gradscope.errors import CodeError, DataError
+from gradscope.recipe import Recipe
 from gradscope.user_code import is_reference, load_reference
 
-__all__ = ["Data", "NpzSource", "load_data"]
+__all__ = ["Data", "NpzSource", "load_data", "load_recipe_data"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +103,25 @@ def load_data(
         if not where:
             raise
         raise type(error)(f"{where}: {error}") from error
+
+
+def load_recipe_data(recipe: Recipe, *, data_dir: Path | None = None, download: bool = False, allow_code: bool = False) -> Data:
+    """Read the samples that a recipe names; the arguments and errors are those of `load_data`."""
+    source: str | NpzSource
+    if isinstance(recipe.data, str):
+        source = recipe.data
+    else:
+        path = recipe.data_path
+        assert path is not None
+        source = NpzSource(path, recipe.data.train, recipe.data.test, recipe.data.seed)
+    return load_data(
+        source,
+        data_dir=data_dir,
+        download=download,
+        allow_code=allow_code,
+        normalize=recipe.normalize,
+        where=recipe.where("data"),
+    )
 
 
 def _assemble(name: str, arrays: Arrays, normalize: tuple[float, float] | None) -> Data:

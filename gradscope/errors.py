@@ -31,6 +31,10 @@ class TraceError(GradscopeError, ValueError):
     """A trace or report file that cannot be read: wrong magic, newer version, truncated, inconsistent."""
 
 
+class BaselineError(GradscopeError, ValueError):
+    """A baseline that cannot be read: damaged, of a newer version, or something else."""
+
+
 class WriteError(GradscopeError, OSError):
     """A run folder that cannot be written: no permission, disk full; `report` is what there is to show all the same."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -28,8 +28,7 @@ def training_progress(total_steps: int, *, enabled: bool | None = None) -> Itera
     >>> with training_progress(10) as advance:
     ...     advance(5, "control")
     """
-    redraws = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
-    if enabled is False or not redraws:
+    if enabled is False or not _redraws():
         yield lambda steps, text="": None
         return
     from rich.console import Console
@@ -59,3 +58,33 @@ def training_progress(total_steps: int, *, enabled: bool | None = None) -> Itera
                 progress.update(bar, advance=steps)
 
         yield advance
+
+
+@contextmanager
+def recipes_progress(total: int, *, enabled: bool = True) -> Iterator[Callable[[str], None]]:
+    """Show on stderr how many recipes are checked while the block runs, as `training_progress` does.
+
+    >>> with recipes_progress(8) as checked:
+    ...     checked("recipes/healthy.yaml")
+    """
+    if not enabled or not _redraws():
+        yield lambda name: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(file=sys.stderr, color_system=None if os.environ.get("NO_COLOR") else "auto")
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} recipes"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("checking", total=total)
+        yield lambda name: progress.update(bar, advance=1, description=f"checked {name}")
+
+
+def _redraws() -> bool:
+    """Tell whether stderr is a terminal that can redraw a line."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")

@@ -119,6 +119,10 @@ class Recipe(Part):
         """Return `file:line:col` of a key, the option that set it, or the key path of a recipe built in code."""
         return self._positions.where(keys)
 
+    def mark(self, *keys: str | int) -> tuple[int, int]:
+        """Return line and column of a key, or of the nearest thing around it; (1, 1) for a recipe built in code."""
+        return self._positions.mark(keys)
+
     def fault(self, text: str, *keys: str | int) -> RecipeError:
         """Return an error about the value at `keys`, for faults that show only when data or code are there."""
         return RecipeError(self._positions.lines([Fault(keys, text)]))

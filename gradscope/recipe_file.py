@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import re
 from pathlib import Path
 from typing import Any
@@ -167,14 +168,19 @@ def _neighbour(path: Path) -> str:
 
 
 def find_recipes(path: Path) -> list[Path]:
-    """Return the recipe files below a folder, sorted; a path that is no folder stands for itself.
+    """Return the recipe files below a folder or matching a pattern, sorted; any other path stands for itself.
 
     Raises:
-        RecipeError: the folder holds none.
+        RecipeError: there are none.
     """
-    if not path.is_dir():
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES)
+        if not found:
+            raise RecipeError([f"{path}: expected a folder with recipes (*.yaml, *.yml), got none in it"])
+        return found
+    if not glob.has_magic(str(path)) or path.exists():
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES)
+    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).suffix in SUFFIXES)
     if not found:
-        raise RecipeError([f"{path}: expected a folder with recipes (*.yaml, *.yml), got none in it"])
+        raise RecipeError([f"{path}: expected recipes (*.yaml, *.yml), got none that match"])
     return found

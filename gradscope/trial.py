@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from gradscope import schedule
-from gradscope.arms import ArmPlan, build_network, pack, plan_arms
+from gradscope.arms import ArmPlan, pack, plan_arms
 from gradscope.cost import measure_costs
 from gradscope.data import Data
-from gradscope.errors import CodeError, WriteError
+from gradscope.errors import WriteError
 from gradscope.fixes import find_fix
-from gradscope.objective import unfit
 from gradscope.recipe import Recipe
 from gradscope.recipe_file import dump_recipe
 from gradscope.renderers.tensorboard import TensorBoardLog
 from gradscope.report import Report, Timing, save_report
 from gradscope.report_builder import RECIPE, TRACES, Circumstances, build_report
 from gradscope.run_folder import write_text
-from gradscope.stack import Population
 from gradscope.trace import Trace
-from gradscope.training import Trained, Watching, task_of, train
+from gradscope.trained_arms import ArmTraining, TrainedArms, memory_told, train_arms
+from gradscope.training import task_of
 from gradscope.versions import versions
 
 
@@ -40,35 +36,6 @@ class Conditions:
     advance: Callable[[int], None] = lambda steps: None
     should_stop: Callable[[], bool] = lambda: False
     options: tuple[str, ...] = ()  # told to the reader with commands that need them: --data-dir, --allow-code
-
-
-@dataclass
-class _Done:
-    traces: dict[tuple[str, int], Trace] = field(default_factory=dict)
-    train_s: float = 0.0
-    recording_s: float = 0.0
-    parameters: int = 0
-    interrupted: bool = False
-
-
-def check_fit(recipe: Recipe, data: Data) -> None:
-    """Check what shows only when recipe and data are together: batch size, loss, output width, batch-norm's needs.
-
-    Raises:
-        RecipeError: they do not fit.
-    """
-    training, samples = recipe.training, len(data.x_train)
-    if training.batch_size > samples:
-        text = f"expected at most the {samples} training samples of {data.name}, got {training.batch_size}"
-        raise recipe.fault(text, "training", "batch_size")
-    if reason := unfit(training.loss, data):
-        raise recipe.fault(reason, "training", "loss")
-    needs_variance = any(name.startswith("batchnorm") for name in recipe.fix_names)
-    needs_variance |= recipe.stack is not None and "batchnorm" in recipe.stack.norms
-    if needs_variance and min(training.batch_size, samples) < 2:
-        text = "expected at least 2 with batch-norm, got 1; or name other fixes (--fixes none)"
-        raise recipe.fault(text, "training", "batch_size")
-    recipe.check_output_width(data.outputs)
 
 
 def planned_steps(recipe: Recipe, data: Data, conditions: Conditions) -> int:
@@ -95,8 +62,8 @@ def run_trial(recipe: Recipe, data: Data, conditions: Conditions) -> Report:
     arms = plan_arms(recipe, allow_code=conditions.allow_code)
     writer = _Writer(conditions.folder)
     writer.start(recipe, conditions.device)
-    with _memory_told(recipe):
-        done = _train_all(arms, recipe, data, conditions, writer)
+    with memory_told(recipe):
+        done = train_arms(arms, recipe, data, _training_of(conditions, writer))
         costs = {} if done.interrupted else _costs(arms, data, conditions)
     done.interrupted |= conditions.should_stop()
     report = build_report(recipe, list(done.traces.values()), _circumstances(recipe, data, arms, done, costs, conditions))
@@ -104,58 +71,18 @@ def run_trial(recipe: Recipe, data: Data, conditions: Conditions) -> Report:
     return report
 
 
+def _training_of(conditions: Conditions, writer: _Writer) -> ArmTraining:
+    return ArmTraining(
+        conditions.device, conditions.steps, conditions.allow_code, writer.flush, conditions.advance, conditions.should_stop
+    )
+
+
 def _costs(arms: Sequence[ArmPlan], data: Data, conditions: Conditions) -> dict[str, float]:
     return measure_costs(arms, data, conditions.device, allow_code=conditions.allow_code, should_stop=conditions.should_stop)
 
 
-@contextmanager
-def _memory_told(recipe: Recipe) -> Iterator[None]:
-    """Say in one line what can be done where the memory does not suffice.
-
-    Raises:
-        RecipeError: it does not.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
-            raise
-        where = ("stack", "hidden") if recipe.stack else ("model",)
-        text = "expected networks that fit into memory, got too many or too large ones; try fewer --seeds, smaller batches"
-        raise recipe.fault(text, *where) from error
-
-
-def _train_all(arms: Sequence[ArmPlan], recipe: Recipe, data: Data, conditions: Conditions, writer: _Writer) -> _Done:
-    done = _Done()
-    watch = recipe.watch
-    for batch in pack(arms):
-        network = build_network(batch, data, conditions.device, allow_code=conditions.allow_code)
-        training = batch.recipe.training
-        watching = Watching(
-            schedule=schedule.every(watch.every) if watch.every else schedule.default,
-            schedule_name=f"every {watch.every}" if watch.every else "default",
-            flush=writer.flush,
-            advance=conditions.advance,
-            should_stop=conditions.should_stop,
-        )
-        try:
-            task = task_of(data, training, conditions.steps)
-            result: Trained = train(network, batch.members, data, training, task, watching)
-        except CodeError as error:
-            where = recipe.where("model") if recipe.model else recipe.where("stack", "activations")
-            raise CodeError(f"{where}: {error}") from error
-        done.traces |= {(trace.arm, trace.seed): trace for trace in result.traces}
-        done.train_s += result.train_s
-        done.recording_s += result.recording_s
-        done.parameters = done.parameters or count_parameters(network)
-        done.interrupted = result.interrupted
-        if done.interrupted:
-            break
-    return done
-
-
 def _circumstances(
-    recipe: Recipe, data: Data, arms: Sequence[ArmPlan], done: _Done, costs: dict[str, float], conditions: Conditions
+    recipe: Recipe, data: Data, arms: Sequence[ArmPlan], done: TrainedArms, costs: dict[str, float], conditions: Conditions
 ) -> Circumstances:
     return Circumstances(
         timing=Timing(train_s=round(done.train_s, 3), recording_frac=round(done.recording_s / max(done.train_s, 1e-9), 4)),
@@ -212,13 +139,6 @@ class _Writer:
         for trace in traces:
             trace.save(self._folder / TRACES / f"{trace.arm}-{trace.seed}.npz")
         self._log.update(traces)
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Return the number of weights of a network, or of a population's first member."""
-    if not isinstance(network, Population):
-        return sum(parameter.numel() for parameter in network.parameters())
-    return sum(parameter[0].numel() for _, parameter, rows in network.named_member_parameters() if 0 in rows)
 
 
 def fixed_recipe(recipe: Recipe, fix: str, *, allow_code: bool) -> Recipe:

@@ -13,7 +13,8 @@ from gradscope.recipe import Recipe
 from gradscope.recipe_file import parse_recipe
 from gradscope.report import Report
 from gradscope.trace import Trace
-from gradscope.trial import Conditions, check_fit, run_trial
+from gradscope.trained_arms import check_fit
+from gradscope.trial import Conditions, run_trial
 
 CPU = torch.device("cpu")
 STACK = """

@@ -9,7 +9,8 @@ from small_trials import CPU, recipe_of
 from gradscope.data import load_data
 from gradscope.recipe import replace
 from gradscope.recipe_file import load_recipe
-from gradscope.trial import Conditions, check_fit, run_trial
+from gradscope.trained_arms import check_fit
+from gradscope.trial import Conditions, run_trial
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 NAMES = (

@@ -19,7 +19,7 @@ from gradscope.errors import CodeError, RecipeError, WriteError
 from gradscope.recipe_file import load_recipe
 from gradscope.report import load_report
 from gradscope.report_builder import report_of_killed_run
-from gradscope.trial import check_fit
+from gradscope.trained_arms import check_fit
 
 OWN = """
 import torch

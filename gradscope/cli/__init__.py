@@ -10,9 +10,9 @@ import click
 from gradscope import __version__
 from gradscope.errors import CannotJudge, GradscopeError
 
-EXIT_DONE, EXIT_WRONG_USE, EXIT_CANNOT_JUDGE, EXIT_INTERRUPTED = 0, 2, 3, 130
+EXIT_DONE, EXIT_NOT_EXPECTED, EXIT_WRONG_USE, EXIT_CANNOT_JUDGE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
-COMMANDS = ("diagnose", "report", "explain", "validate", "schema")
+COMMANDS = ("diagnose", "check", "report", "explain", "validate", "schema")
 
 
 class LazyGroup(click.Group):

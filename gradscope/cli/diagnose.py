@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from gradscope.data import Data
-    from gradscope.recipe import Recipe
 
 
 @click.command()
@@ -38,6 +33,7 @@ def diagnose(
     Exit code 0: done, whatever was found; 2: wrong use or a bad recipe; 3: could not judge; 130: interrupted.
     """
     from gradscope.cli import EXIT_CANNOT_JUDGE, EXIT_DONE, EXIT_INTERRUPTED, EXIT_WRONG_USE
+    from gradscope.cli.machine import share_the_machine
     from gradscope.cli.report import put, show
     from gradscope.errors import CodeError, WriteError
     from gradscope.recipe import replace
@@ -49,14 +45,16 @@ def diagnose(
         named, where = chosen.needs_code[0]
         raise CodeError(f"{where}: '{named}' runs code of its own; read it, then add --allow-code")
 
-    _share_the_machine()
+    share_the_machine()
+    from gradscope.data import load_recipe_data
     from gradscope.device import choose_device
     from gradscope.progress import training_progress
     from gradscope.run_folder import discard, make_run_folder
-    from gradscope.trial import Conditions, check_fit, planned_steps, run_trial
+    from gradscope.trained_arms import check_fit
+    from gradscope.trial import Conditions, planned_steps, run_trial
 
     place = choose_device(chosen)
-    samples = _load(chosen, data_dir, download=download, allow_code=allow_code)
+    samples = load_recipe_data(chosen, data_dir=data_dir, download=download, allow_code=allow_code)
     check_fit(chosen, samples)
     total = planned_steps(chosen, samples, Conditions(place, steps=steps, allow_code=allow_code))
     folder = make_run_folder(out, chosen.name)
@@ -87,39 +85,10 @@ def diagnose(
     return EXIT_CANNOT_JUDGE if report.verdict == "undecided" else EXIT_DONE
 
 
-def _share_the_machine() -> None:
-    """Let torch's threads wait for each other only briefly before they sleep; works only before torch is loaded.
-
-    By default they spin for long, and where another process wants a core as well, each small operation costs a time slice.
-    Measured on two cores, ten epochs of the main job: 109 s instead of 8 s with one busy process beside. Alone, 5.7 s instead
-    of 3.6 s. Read by GNU OpenMP, which torch's builds for Linux use; a user's own setting stands.
-    """
-    import os
-
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-
-
 def _fix_list(text: str | None) -> list[str] | None:
     if text is None:
         return None
     return [] if text.strip() == "none" else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _load(recipe: Recipe, data_dir: Path | None, *, download: bool, allow_code: bool) -> Data:
-    from gradscope.data import NpzSource, load_data
-
-    source: str | NpzSource
-    if isinstance(recipe.data, str):
-        source = recipe.data
-    else:
-        path = recipe.data_path
-        assert path is not None
-        source = NpzSource(path, recipe.data.train, recipe.data.test, recipe.data.seed)
-    return load_data(
-        source, data_dir=data_dir, download=download, allow_code=allow_code, normalize=recipe.normalize,
-        where=recipe.where("data"),
-    )  # fmt: skip
 
 
 @contextmanager

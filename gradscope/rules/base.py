@@ -60,6 +60,12 @@ class Rule(ABC):
     flow: ClassVar[Flow]
     """Which way the failure spreads: forward from a layer that no longer depends on the input, backward from a place where
     the gradient is lost, or a symptom of the whole network."""
+    steps_needed: ClassVar[int | None] = None
+    """Training steps after which "healthy" may be relied on, and so for how long `gradscope check` trains where the rule is
+    expected; None for the whole training. Step 0 alone is 1. Under the default schedule at a batch size of 32 a unit counts as
+    dead if it shut by step 30 of 200, or step 60 of 500: the last 300 samples looked at begin there."""
+    is_final: ClassVar[bool] = False
+    """Whether a finding, once seen, stands however the training goes on, so that it counts after fewer steps, too."""
 
     @abstractmethod
     def judge(self, trace: Trace) -> Judgement:

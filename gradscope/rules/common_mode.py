@@ -44,6 +44,8 @@ class CommonMode(Rule):
     """
 
     slug, code, flow = "common-mode", "GS108", "forward"
+    steps_needed = 1  # only step 0 is looked at
+    is_final = True
 
     def judge(self, trace: Trace) -> Judgement:
         """Judge each shutting site at step 0."""

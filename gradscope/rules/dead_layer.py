@@ -39,6 +39,7 @@ class DeadLayer(Rule):
     """
 
     slug, code, flow = "dead-layer", "GS102", "forward"
+    steps_needed = 500  # relus that steps too large kill are dead within some dozen steps, the whole layer some dozen later
 
     def judge(self, trace: Trace) -> Judgement:
         """Judge each hidden site whose units can all shut."""

@@ -42,6 +42,7 @@ class DeadUnits(Rule):
     """
 
     slug, code, flow = "dead-units", "GS101", "forward"
+    steps_needed = 500  # relus that steps too large kill are dead within a dozen steps or a few
 
     def judge(self, trace: Trace) -> Judgement:
         """Judge each hidden site with units that can shut."""

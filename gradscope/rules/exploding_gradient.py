@@ -44,6 +44,8 @@ class ExplodingGradient(Rule):
     """
 
     slug, code, flow = "exploding-gradient", "GS106", "backward"
+    steps_needed = 200  # the first steps throw the weights away; a ratio above the limit in any record stays one
+    is_final = True
 
     def judge(self, trace: Trace) -> Judgement:
         """Judge every site by what has become of the gradient there."""

@@ -37,6 +37,8 @@ class NonFinite(Rule):
     """
 
     slug, code, flow = "non-finite", "GS107", "forward"
+    steps_needed = 200  # what diverges does so in the first steps, mostly; what comes later is found by `expect: healthy`
+    is_final = True
 
     def judge(self, trace: Trace) -> Judgement:
         """Judge loss, activations and gradients."""

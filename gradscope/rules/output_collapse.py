@@ -42,6 +42,7 @@ class OutputCollapse(Rule):
     """
 
     slug, code, flow = "output-collapse", "GS103", "forward"
+    steps_needed = 200  # output units that collapse behind a layer of common mode are shut within ten steps or so
 
     def judge(self, trace: Trace) -> Judgement:
         """Judge the output site, where there is one whose units can shut."""

@@ -48,6 +48,7 @@ class Saturation(Rule):
     """
 
     slug, code, flow = "saturation", "GS104", "forward"
+    steps_needed = 200  # initial weights that are too large show at once; a spell of the first steps is outvoted by then
 
     def judge(self, trace: Trace) -> Judgement:
         """Judge each site that can saturate."""

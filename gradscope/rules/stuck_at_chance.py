@@ -42,6 +42,7 @@ class StuckAtChance(Rule):
     """
 
     slug, code, flow = "stuck-at-chance", "GS203", "network"
+    steps_needed = None  # a plateau may end with the last epoch
 
     def judge(self, trace: Trace) -> Judgement:
         """Judge the metric after the first epoch."""

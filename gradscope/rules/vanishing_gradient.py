@@ -45,6 +45,7 @@ class VanishingGradient(Rule):
     """
 
     slug, code, flow = "vanishing-gradient", "GS105", "backward"
+    steps_needed = 200  # it is the initialisation that shows it; the median record is no longer one of the first ten
 
     def judge(self, trace: Trace) -> Judgement:
         """Judge every site by what is left of the gradient there."""
