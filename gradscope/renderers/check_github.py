@@ -16,15 +16,16 @@ LONGEST_CELL = 500
 
 
 def render(results: Sequence[CheckResult], root: Path) -> str:
-    """Return a workflow command for each line of a file that has errors or warnings, then the tally.
+    """Return a workflow command for each line of a file that has errors or warnings; nothing where all is as expected.
 
-    GitHub shows ten errors and ten warnings a step, so what is about one line is one annotation, and each recipe's first comes
-    before any second. Paths are relative to `root`, the repository's; notes are left to the log and the summary.
+    GitHub shows ten errors and ten warnings a step, so what is about one line is one annotation, which explains the worst, and
+    each recipe's first comes before any second. Paths are relative to `root`, the repository's; notes are left to the log and
+    the summary.
     """
     commands = [_commands(result, root) for result in results]
     longest = max(map(len, commands), default=0)
     turns = [command[i] for i in range(longest) for command in commands if i < len(command)]
-    return "\n".join([*turns, f"gradscope check: {tally(results)}"]) + "\n"
+    return "".join(f"{command}\n" for command in turns)
 
 
 def summary(results: Sequence[CheckResult]) -> str:
@@ -76,7 +77,7 @@ def _command(found: Sequence[Problem], root: Path) -> str:
         "title": f"{first.title}{more}",
     }
     told = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    lines = [line for problem in found[:MOST_PROBLEMS] for line in (problem.headed_text, *problem.details)]
+    lines = [first.headed_text, *first.details, *(problem.headed_text for problem in found[1:MOST_PROBLEMS])]
     if len(found) > MOST_PROBLEMS:
         lines.append(f"and {len(found) - MOST_PROBLEMS} more, see the log")
     message = "\n".join(lines)

@@ -19,6 +19,8 @@ OUTCOME_STYLES: dict[Outcome, str] = {
     "bad recipe": "bold red", "not as expected": "bold red", "could not judge": "bold yellow", "as expected": "green",
 }  # fmt: skip
 LEVEL_STYLES: dict[Level, str] = {"error": "bold red", "warning": "yellow", "note": "dim"}
+EXPECTED_KINDS = ("new finding", "finding expected")  # a baseline that contradicts `expect:` is not written
+HINT = "gradscope check --update"
 LABEL_WIDTH = max(map(len, OUTCOME_STYLES))
 
 
@@ -50,8 +52,9 @@ def _result(result: CheckResult, page: Page) -> Iterator[RenderableType]:
     for problem in found:
         yield from _problem(problem, page)
     if result.baseline and result.outcome == "not as expected" and not result.is_updated:
-        command = f"Where the change is meant: gradscope check --update {quote(result.recipe)}"
-        yield Text.assemble(" " * INDENT, (page.clean(command), "dim"))
+        contradicted = any(problem.level == "error" and problem.kind in EXPECTED_KINDS for problem in found)
+        hint = f"let `expect:` say so, then {HINT}" if contradicted else HINT
+        yield Text.assemble(" " * INDENT, (page.clean(f"Where the change is meant: {hint} {quote(result.recipe)}"), "dim"))
 
 
 def _problem(problem: Problem, page: Page) -> Iterator[RenderableType]:

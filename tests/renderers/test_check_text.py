@@ -55,11 +55,16 @@ def test_text_says_where_what_why_and_what_to_do():
         "    To try: batchnorm-last; `gradscope diagnose recipes/net.yaml` measures what it does",
         "    `gradscope explain GS103` has the rule's page",
         "  recipes/net.yaml:5:17: error: `1.relu` closed_frac 0.02 -> 0.41 (tolerance 0.10)",
-        "  Where the change is meant: gradscope check --update recipes/net.yaml",
+        "  Where the change is meant: let `expect:` say so, then gradscope check --update recipes/net.yaml",
         "AS EXPECTED      recipes/healthy.yaml  healthy, 3 seeds, 61 steps, 0.8 s",
         "",
         "2 recipes in 1.7 s: 1 not as expected, 1 as expected",
     ]
+
+
+def test_a_number_alone_contradicts_no_expectation():
+    text = check_text.render([checks.collapsed(differences=[checks.number()])], color=False, ascii=False, width=300)
+    assert "  Where the change is meant: gradscope check --update recipes/net.yaml\n" in text
 
 
 def test_text_keeps_the_lines_of_a_bad_recipe_with_their_places():
