@@ -1,4 +1,4 @@
-"""Baselines: what a recipe, or a tested model, showed when somebody was content with it. Files beside it, under version control.
+"""Baselines: what a recipe, or a tested model, showed when somebody was content with it, in a file beside it.
 
 The file has sorted keys and rounded numbers, a number a line, so that a change of it can be read. Versions are written down
 for the reader and never compared. Nothing here needs torch.
@@ -7,10 +7,12 @@ for the reader and never compared. Nothing here needs torch.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -173,10 +175,18 @@ def save_baseline(baseline: Baseline, path: Path) -> None:
 
 
 def _text(baseline: Baseline) -> str:
-    data = json.loads(baseline.model_dump_json(by_alias=True, exclude_none=True))
+    data = json.loads(baseline.model_dump_json(by_alias=True))
+    for numbers in (data["start"], data["end"]):
+        for site, found in numbers.items():
+            numbers[site] = {name: _without_unused(one) for name, one in found.items()}
     text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False)
     innermost = re.compile(r"[\[{]\n\s+[^][{}]*?\n\s*[\]}]")
-    return innermost.sub(lambda found: re.sub(r"\n\s*", " ", found[0]), text) + "\n"
+    return innermost.sub(lambda found: re.sub(r"(?<=[\[{])\s+|\s+(?=[\]}])", "", re.sub(r"\n\s*", " ", found[0])), text) + "\n"
+
+
+def _without_unused(measured: dict[str, object]) -> dict[str, object]:
+    """Return a number without the kind of tolerance that it does not have."""
+    return {key: value for key, value in measured.items() if key == "value" or value is not None}
 
 
 def compare(baseline: Baseline, now: Baseline, places: Places | None = None, *, start_only: bool = False) -> list[Difference]:
@@ -216,19 +226,22 @@ def _findings(baseline: Baseline, now: Baseline, where: Places) -> Iterator[Diff
     final = {rule for rule, kind in known.items() if kind.is_final}
     for key in dict.fromkeys([*after, *before]):
         was, is_ = _standing(before.get(key), baseline), _standing(after.get(key), now)
-        worse = _rank(is_) < _rank(was)
-        comparable = key[0] in relied or (worse and key[0] in final)
-        finding = after.get(key) or before[key]
-        if was == is_ or not comparable or not _is_apart(before.get(key), after.get(key), was, is_, baseline, now):
+        level = min((one for one in (was, is_) if one is not None), key=_rank, default=None)
+        is_worse = _rank(is_) < _rank(was)
+        comparable = key[0] in relied or (is_worse and key[0] in final)
+        if level is None or was == is_ or not comparable:
             continue
+        if not _is_apart(before.get(key), after.get(key), level, baseline, now):
+            continue
+        finding = after.get(key) or before[key]
         site = now.names.get(finding.site, finding.site) if finding.site else None
-        what = f"{finding.code} {finding.rule}{f' at {site}' if site else ''}"
-        seeds = f"{_count(after.get(key), is_ or was)} of {len(now.seeds)} seeds, before {_count(before.get(key), is_ or was)}"
-        seeds += f" of {len(baseline.seeds)}"
-        change = f": {was} -> {is_}" if was and is_ else f", {is_ or was}"
+        kind: Literal["new finding", "finding gone"] = "new finding" if is_worse else "finding gone"
+        change = f": {was} -> {is_}" if was and is_ else f", {level}"
+        seeds = f"{_count(after.get(key), level)} of {len(now.seeds)} seeds, "
+        seeds += f"before {_count(before.get(key), level)} of {len(baseline.seeds)}"
         yield Difference(
-            kind="new finding" if worse else "finding gone",
-            text=f"{'new finding' if worse else 'finding gone'} {what}{change} ({seeds})",
+            kind=kind,
+            text=f"{kind} {finding.code} {finding.rule}{f' at {site}' if site else ''}{change} ({seeds})",
             place=where(site),
             rule=finding.rule,
             code=finding.code,
@@ -252,16 +265,8 @@ def _count(finding: SeenFinding | None, level: Severity | None) -> int:
     return finding.seeds.get(level, 0) if finding and level else 0
 
 
-def _is_apart(
-    before: SeenFinding | None,
-    after: SeenFinding | None,
-    was: Severity | None,
-    is_: Severity | None,
-    old: Baseline,
-    new: Baseline,
-) -> bool:
-    """Tell whether the counts at the more severe of both levels differ by more than one seed at the edge."""
-    level = min((one for one in (was, is_) if one is not None), key=SEVERITIES.index, default=None)
+def _is_apart(before: SeenFinding | None, after: SeenFinding | None, level: Severity, old: Baseline, new: Baseline) -> bool:
+    """Tell whether the counts of seeds differ by more than one seed at the edge."""
     fewest = min(len(old.seeds), len(new.seeds))
     apart = abs(_count(after, level) / len(new.seeds) - _count(before, level) / len(old.seeds))
     return apart * fewest >= min(SEEDS_APART, fewest) - 1e-9
@@ -300,4 +305,4 @@ def _numbers(
 def _widened(baseline: Baseline, now: Baseline) -> float:
     """Return by how much the tolerances grow where fewer seeds are trained now than for the baseline."""
     old, new = len(baseline.seeds), len(now.seeds)
-    return max(1.0, ((1 / old + 1 / new) / (2 / old)) ** 0.5)
+    return max(1.0, math.sqrt((1 / old + 1 / new) / (2 / old)))

@@ -13,11 +13,11 @@ from gradscope.check_result import CheckedRule, CheckResult, Difference, Outcome
 from gradscope.check_standing import SHARE, Standing, stand
 from gradscope.errors import BaselineError
 from gradscope.recipe_fields import FIX_NAMES, HEALTHY
-from gradscope.report import Finding
+from gradscope.report import Finding, Severity, Verdict
 from gradscope.rules import RULES, Rule
 from gradscope.trace import Trace
 
-COUNTS = "warning"
+COUNTS: Severity = "warning"
 """Severity from which an expected finding counts as found; a note is seen in many networks that learn."""
 
 
@@ -105,7 +105,7 @@ def judge(traces: Sequence[Trace], asked: Asked) -> CheckResult:
         name=asked.name,
         outcome=outcome,
         message=f"{asked.subject}: could not judge: {unclear}" if outcome == "could not judge" else "",
-        verdict=standing.verdict,
+        verdict=_verdict(standing, relied, asked),
         expected=list(asked.expected),
         differences=differences,
         rules=[_checked(rule, standing, rule in relied, asked) for rule in asked.rules],
@@ -118,6 +118,12 @@ def judge(traces: Sequence[Trace], asked: Asked) -> CheckResult:
         baseline=str(asked.baseline) if asked.baseline and (old or updated) else None,
         is_updated=updated,
     )
+
+
+def _verdict(standing: Standing, relied: Sequence[type[Rule]], asked: Asked) -> Verdict | None:
+    """Return the verdict; none where nothing was found, but not every rule had the steps that it needs."""
+    left_out = len(relied) < len(asked.rules) and standing.verdict == "healthy"
+    return None if left_out else standing.verdict
 
 
 def fix_to_try(findings: Sequence[Finding]) -> str | None:

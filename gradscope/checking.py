@@ -26,6 +26,8 @@ from gradscope.trained_arms import ArmTraining, check_fit, memory_told, schedule
 from gradscope.training import task_of
 from gradscope.versions import versions
 
+__all__ = ["CheckOptions", "Checked", "check_recipe", "observe", "places_of"]
+
 
 @dataclass(frozen=True)
 class Checked:

@@ -80,7 +80,7 @@ def _look(batch: Batch, data: Data, device: torch.device, *, allow_code: bool) -
                 raise CodeError(f"model: expected an output of shape {wanted} (batch, outputs of {data.name}), got {got}")
             output = output.unsqueeze(0)
         loss = losses(training.loss, output, data.y_train[indices])
-        loss.sum().backward()  # type: ignore[no-untyped-call]
+        loss.sum().backward()
         recorder.gradients_ready()
         recorder.step_taken()
         progress = Progress(loss=np.asarray(loss.detach().float().cpu().numpy()[None], np.float32))

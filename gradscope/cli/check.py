@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from gradscope.check_options import CheckOptions
     from gradscope.check_result import CheckResult
-    from gradscope.checking import CheckOptions
 
 FORMATS = ("text", "json", "github", "junit", "sarif")
 
