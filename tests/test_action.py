@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from command_line import MAIN
 
 ROOT = Path(__file__).parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
@@ -59,14 +60,21 @@ def test_it_installs_and_runs_and_does_nothing_else():
 
 
 def run_action(folder: Path, ends_with: int = 0, **given: str) -> tuple[list[list[str]], int]:
-    """Run the steps as a runner does, with a python that notes its arguments; return the calls and the last exit code."""
+    """Run the steps with a python that notes its arguments; return the calls and the last exit code."""
+    calls = folder / "calls"
+    calls.touch()
+    done = run_steps(folder, STUB.format(python=sys.executable), given, CALLS=str(calls), ENDS_WITH=str(ends_with))
+    assert done.stderr == ""
+    return [json.loads(line) for line in calls.read_text().splitlines()], done.returncode
+
+
+def run_steps(folder: Path, python: str, given: dict[str, str], **more: str) -> subprocess.CompletedProcess[str]:
+    """Run the steps as a runner does, with a script as python; return how the last one ended."""
     inputs = {name: declared["default"] for name, declared in ACTION["inputs"].items()} | given
     stub = folder / "bin" / "python"
     stub.parent.mkdir()
-    stub.write_text(STUB.format(python=sys.executable))
+    stub.write_text(python)
     stub.chmod(0o755)
-    calls = folder / "calls"
-    calls.touch()
     for step in STEPS:
         if "if" in step and not _holds(step["if"], inputs):
             continue
@@ -74,16 +82,15 @@ def run_action(folder: Path, ends_with: int = 0, **given: str) -> tuple[list[lis
         script = folder / "script.sh"
         script.write_text(step["run"])
         environment = {
-            **os.environ, **values, "PATH": f"{stub.parent}{os.pathsep}{os.environ['PATH']}", "CALLS": str(calls),
-            "GITHUB_ACTION_PATH": "/action", "GITHUB_ACTIONS": "true", "CI": "true", "ENDS_WITH": str(ends_with),
+            **os.environ, **values, "PATH": f"{stub.parent}{os.pathsep}{os.environ['PATH']}",
+            "GITHUB_ACTION_PATH": "/action", "GITHUB_ACTIONS": "true", "CI": "true", **more,
         }  # fmt: skip
         where = ROOT / _filled(step.get("working-directory", "."), inputs)
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)]
         done = subprocess.run(command, env=environment, cwd=where, capture_output=True, text=True, check=False)
-        assert done.stderr == ""
         if done.returncode:
             break
-    return [json.loads(line) for line in calls.read_text().splitlines()], done.returncode
+    return done
 
 
 def _filled(text: str, inputs: dict[str, str]) -> str:
@@ -150,3 +157,19 @@ def test_the_exit_code_is_the_commands(tmp_path, code):
 def test_an_install_that_fails_ends_it(tmp_path):
     calls, code = run_action(tmp_path, ends_with=1)
     assert (len(calls), code) == (1, 1)
+
+
+@needs_bash
+def test_it_tells_a_pull_request_what_is_wrong(tmp_path):
+    recipes = tmp_path / "own" / "recipes"
+    recipes.mkdir(parents=True)
+    (tmp_path / "own" / ".git").mkdir()
+    recipe = "data: digits\nstack: {hidden: [16, 16], activations: [relu, sigmoid, relu]}\nseeds: 2\nexpect: healthy\n"
+    (recipes / "net.yaml").write_text(recipe)
+    python = f"#!{sys.executable}\nimport sys\nassert sys.argv[1:3] == ['-m', 'gradscope']\ndel sys.argv[1:3]\n{MAIN}\n"
+    given = {"version": "installed", "args": "--fast -q", "working-directory": str(tmp_path / "own")}
+    summary = tmp_path / "summary.md"
+    done = run_steps(tmp_path, python, given, GITHUB_STEP_SUMMARY=str(summary), PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "::error file=recipes/net.yaml,line=2,col=56,title=GS108 common-mode at 3.relu::" in done.stdout
+    assert "| recipes/net.yaml | **not as expected** |" in summary.read_text(encoding="utf-8")

@@ -53,7 +53,7 @@ def repository(tmp_path):
     (own / "other.yaml").write_text("no recipe")
     committed(own)
     command = programs / "gradscope"
-    command.write_text(f"#!{sys.executable}\n{MAIN}\n")
+    command.write_text(f"#!{sys.executable}\nif __name__ == '__main__':  # as in what pip installs\n    {MAIN}\n")
     command.chmod(0o755)
     return own
 
@@ -93,6 +93,16 @@ def test_check_waits_for_the_push_and_gets_all_recipes_at_once(repository):
     command, option, *files = line.split()
     assert (command, option) == ("check", "--fast")
     assert sorted(files) == ["recipes/below/other.yml", "recipes/net.yaml"]
+
+
+def test_check_stops_the_push_of_a_network_that_will_collapse(repository):
+    sick = "data: digits\nstack: {hidden: [16, 16], activations: [relu, sigmoid, relu]}\nseeds: 2\nexpect: healthy\n"
+    (repository / "recipes" / "net.yaml").write_text(sick)
+    done = run(repository, "gradscope-check", "--hook-stage", "pre-push")
+    assert done.returncode == 1
+    assert "exit code: 1" in done.stdout
+    assert "recipes/net.yaml:2:56: error: new finding GS108 common-mode at 3.relu" in done.stdout
+    assert "AS EXPECTED      recipes/below/other.yml" in done.stdout
 
 
 def test_neither_hook_builds_an_environment_of_its_own():
