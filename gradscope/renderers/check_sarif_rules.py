@@ -33,22 +33,26 @@ def descriptors(found: Sequence[Problem]) -> list[Json]:
     known = [_rule(rule) for rule in RULES] + [_other(kind, text) for kind, text in OTHERS.items()]
     ids = {rule["id"] for rule in known}
     foreign = {problem.id: problem.rule or problem.id for problem in found if problem.id not in ids}
-    return known + [{"id": code, "name": name, "shortDescription": {"text": name}} for code, name in foreign.items()]
+    return known + [
+        _descriptor(code, name, name, f"Rule {name} is not one of gradscope's own.") for code, name in foreign.items()
+    ]
 
 
 def _rule(rule: type[Rule]) -> Json:
     title, _, body = inspect.cleandoc(rule.__doc__ or "").partition("\n")
-    return {
-        "id": rule.code,
-        "name": rule.slug,
-        "shortDescription": {"text": title},
-        "help": {"text": rule.page(), "markdown": _markdown(body)},
-        "defaultConfiguration": {"level": "error"},
-    }
+    found = _descriptor(rule.code, rule.slug, title, rule.page())
+    found["help"]["markdown"] = _markdown(body)
+    return found
 
 
 def _other(kind: str, text: str) -> Json:
-    return {"id": kind.replace(" ", "-"), "name": kind, "shortDescription": {"text": text}, "help": {"text": text}}
+    return _descriptor(kind.replace(" ", "-"), kind, text, text)
+
+
+def _descriptor(code: str, name: str, title: str, page: str) -> Json:
+    """Return a rule's description: code hosts want both descriptions and the help."""
+    texts = {"shortDescription": {"text": title}, "fullDescription": {"text": title}, "help": {"text": page}}
+    return {"id": code, "name": name, **texts, "defaultConfiguration": {"level": "error"}}
 
 
 def _markdown(page: str) -> str:

@@ -124,6 +124,14 @@ def test_sarif_has_the_page_of_every_rule():
         assert "    " not in found["help"]["markdown"]  # which would be code
 
 
+def test_every_rule_has_what_code_hosts_show():
+    text = check_sarif.render([checks.nasty()], ROOT)
+    rules = json.loads(text)["runs"][0]["tool"]["driver"]["rules"]
+    assert "OWN,1:%" in {rule["id"] for rule in rules}
+    for rule in rules:
+        assert all(rule[name]["text"] for name in ("shortDescription", "fullDescription", "help"))
+
+
 def test_sarif_names_place_and_site():
     first = sarif([checks.collapsed()]).results[0]
     location = first.locations[0]

@@ -58,7 +58,7 @@ def test_text_says_where_what_why_and_what_to_do():
         "  Where the change is meant: let `expect:` say so, then gradscope check --update recipes/net.yaml",
         "AS EXPECTED      recipes/healthy.yaml  healthy, 3 seeds, 61 steps, 0.8 s",
         "",
-        "2 recipes in 1.7 s: 1 not as expected, 1 as expected",
+        "2 recipes: 1 not as expected, 1 as expected",
     ]
 
 
