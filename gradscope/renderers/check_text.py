@@ -31,7 +31,7 @@ def render(results: Sequence[CheckResult], *, color: bool = False, ascii: bool =
     """
     stream = io.StringIO()
     console = Console(
-        file=stream, width=width, force_terminal=color, color_system="standard" if color else None, no_color=not color,
+        file=stream, width=width, force_terminal=color, color_system="standard" if color else None,
         legacy_windows=False, _environ={},
     )  # fmt: skip  # the caller has asked the environment
     page = Page(width, "ascii" if ascii else "utf-8")

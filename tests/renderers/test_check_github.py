@@ -109,6 +109,14 @@ def test_paths_are_relative_to_the_repository(tmp_path, monkeypatch):
         assert found.properties["file"] == expected
 
 
+def test_a_root_that_is_a_link_is_the_same_root(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
+    difference = checks.new_finding(place=checks.Place(file=str(tmp_path / "real" / "a.yaml")))
+    (found,) = read(check_github.render([checks.collapsed(differences=[difference])], tmp_path / "link"))
+    assert found.properties["file"] == "a.yaml"
+
+
 def cells(line: str) -> list[str]:
     return re.split(r"(?<!\\)\|", line)[1:-1]
 
@@ -147,3 +155,9 @@ def test_a_line_with_many_problems_tells_the_worst():
     assert lines[0].startswith("new finding GS103")
     assert lines[-1] == "and 29 more, see the log"
     assert len(check_github.summary([checks.collapsed(differences=many)]).split("<br>")) < 20
+
+
+def test_a_long_text_is_cut_in_the_summary():
+    text = check_github.summary([checks.collapsed(differences=[checks.new_finding(text="long " * 10_000)])])
+    assert len(text) < 2_500
+    assert "long long..." in text
