@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def gradscope_check(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Train a model for some steps and fail unless its gradients are healthy: gradscope_check(model, data=(x, y))."""
+    """A function (model, data=(x, y)) that trains for some steps and fails unless the gradients are healthy."""
     from gradscope.integrations.pytest_fixture import checker
 
     return checker(request)
