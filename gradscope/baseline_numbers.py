@@ -22,13 +22,14 @@ from gradscope.trace import FloatArray, Trace
 FALSE_ALARMS = 0.01
 """Share of checks with other seeds in which any number may leave its tolerance."""
 
-# Other processors add in another order, and a training multiplies what that changes: see benchmarks/README.md.
+# Other processors add in another order, and a training multiplies what that changes. Computed in double precision instead,
+# stable trainings end within 0.003 and a factor of 1.001, one that overflows within 0.035 (benchmarks/false_alarms.py).
 SHARE_FLOOR, FACTOR_FLOOR = 0.05, 1.5
 # From two or three seeds a spread is hardly known. A share that may move by more than a quarter, or a ratio by more than half
 # a decade, guards nothing; only where the seeds themselves lie further apart is more allowed, three times their range.
 SHARE_CAP, FACTOR_CAP, RANGES = 0.25, 10**0.5, 3.0
 
-SMALLEST = 1e-12  # ratios below count as this: nothing passes
+SMALLEST = 1e-6  # ratios below count as this: a thousandth of what GS105 calls vanished, nothing is learnt from it
 SHARES = ("closed_frac", "saturated_frac", "accuracy", "r2")
 NETWORK = "network"
 
