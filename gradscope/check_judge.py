@@ -61,7 +61,7 @@ def judge(traces: Sequence[Trace], asked: Asked) -> CheckResult:
 
     * Each expected rule must stand, above a note, in the share of seeds.
     * An error that stands and is not expected fails. Where failures are expected, it does so only where it starts by itself,
-      and is not in the baseline; where health is expected, always.
+      at a site where no expected one stands, and is not in the baseline; where health is expected, always.
     * What differs from the baseline fails, whatever its severity.
 
     With `update` the baseline is written unless it would hold what the expectation contradicts.
@@ -88,7 +88,7 @@ def judge(traces: Sequence[Trace], asked: Asked) -> CheckResult:
     if asked.strict and old is None and asked.baseline and not asked.update:
         changes.append(_no_baseline(asked))
     unclear = _unclear(standing, relied, asked)
-    contradicted = [*_missing(standing, relied, asked), *_unexpected(standing, asked, now)]
+    contradicted = [one for one in (*_missing(standing, relied, asked), *_unexpected(standing, asked, now)) if one.fails]
     updated = asked.update and asked.baseline is not None and not contradicted and not unclear
     if updated and asked.baseline:
         save_baseline(now, asked.baseline)
@@ -177,9 +177,12 @@ def _unexpected(standing: Standing, asked: Asked, accepted: Baseline | None) -> 
             site = finding.site if finding else None
             count = standing.count(rule.slug, at_least="error")
             what = f"{rule.code} {rule.slug}{f' at {site}' if site else ''}"
+            goes_along = any(found.site == site and found.rule in asked.expected for found in standing.findings)
+            told = "goes along with what is expected there" if goes_along else "not expected"
             yield Difference(
                 kind="new finding",
-                text=f"new finding {what}, error in {count} of {len(standing.seeds)} seeds: not expected",
+                text=f"new finding {what}, error in {count} of {len(standing.seeds)} seeds: {told}",
+                fails=not goes_along,
                 place=asked.where(site),
                 rule=rule.slug,
                 code=rule.code,
@@ -202,6 +205,9 @@ def _unclear(standing: Standing, relied: Sequence[type[Rule]], asked: Asked) -> 
     """Return why no judgement is possible, nothing where one is."""
     if not standing.whole.coverage.sites_seen:
         return "; ".join(standing.whole.coverage.notes) or "no non-linearity was seen"
+    short = [rule for rule in asked.rules if rule not in relied and not asked.is_fast and _is_asked(rule, asked)]
+    if short:
+        return f"{short[0].code} {short[0].slug} {_needs(short[0], asked)}"
     for rule in (rule for rule in relied if rule.slug in asked.expected):
         reasons = standing.undecided(rule.slug)
         if reasons and standing.count(rule.slug, at_least=COUNTS) < standing.needed:
@@ -212,6 +218,16 @@ def _unclear(standing: Standing, relied: Sequence[type[Rule]], asked: Asked) -> 
     return ""
 
 
+def _is_asked(rule: type[Rule], asked: Asked) -> bool:
+    """Tell whether no judgement is possible without a rule; one that needs the whole training may be left out for health."""
+    return rule.slug in asked.expected or (not asked.expects_rules and rule.steps_needed is not None)
+
+
+def _needs(rule: type[Rule], asked: Asked) -> str:
+    needed = "the whole training" if rule.steps_needed is None else f"{rule.steps_needed} steps"
+    return f"needs {needed}, this check has {asked.steps}"
+
+
 def _checked(rule: type[Rule], standing: Standing, is_relied: bool, asked: Asked) -> CheckedRule:
     count = standing.count(rule.slug, at_least=COUNTS)
     reasons = standing.undecided(rule.slug)
@@ -220,8 +236,7 @@ def _checked(rule: type[Rule], standing: Standing, is_relied: bool, asked: Asked
     finding = standing.widest(rule.slug)
     text = finding.text if finding and stands else ""
     if not stands and not is_relied:
-        needed = "the whole training" if rule.steps_needed is None else f"{rule.steps_needed} steps"
-        status, text = "undecided", f"needs {needed}; this check has {asked.steps}"
+        status, text = "undecided", _needs(rule, asked)
     elif not stands and len(reasons) >= standing.needed:
         status, text = "undecided", reasons[0]
     return CheckedRule(

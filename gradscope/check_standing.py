@@ -16,7 +16,7 @@ from gradscope.rules import Rule
 from gradscope.trace import Trace
 
 SHARE = 0.6
-"""Three seeds of five, two of three, both of two: the smallest majority, whether their number is odd or even."""
+"""Three seeds of five, two of three, both of two: always a majority, up to six seeds the smallest."""
 
 Key = tuple[str, str | None]  # rule's slug, site
 

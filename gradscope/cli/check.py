@@ -62,7 +62,7 @@ def check(
         download=download, allow_code=allow_code,
     )  # fmt: skip
     files, results = _recipes(paths)
-    named = len(files)
+    order = {str(file): i for i, file in enumerate(files)}
     files = [file for file in files if _is_sound(file, options, results)]
     interrupted = False
     if files:
@@ -77,11 +77,10 @@ def check(
                 check_all(files, options, jobs=jobs or cores(), told=told)
             except KeyboardInterrupt:
                 interrupted = True
-    order = {str(file): i for i, file in enumerate(files)}
     results.sort(key=lambda result: order.get(result.recipe, -1))
     _show(results, form or ("github" if os.environ.get("GITHUB_ACTIONS") == "true" else "text"), out)
     if interrupted:
-        click.echo(f"gradscope: interrupted; {len(results)} of {named} recipes were checked", err=True)
+        click.echo(f"gradscope: interrupted; {len(results)} of {len(order)} recipes were checked", err=True)
         return EXIT_INTERRUPTED
     return _exit_code(results)
 
