@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-WRITTEN = "gradscope_baseline"  # of a report's user properties, which reach the main process from xdist's workers, too
+# Names of a report's user properties, which reach the main process from xdist's workers, too.
+WRITTEN, TOLD = "gradscope_baseline", "gradscope_note"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,11 +35,12 @@ def gradscope_check(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:  # noqa: ANN401  pytest does not export its type
-    """Say which baselines were written."""
+    """Say which baselines were written, and what else there is to know of checks that passed."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
-    written = sorted({str(path) for name, path in properties if name == WRITTEN})
-    if written:
-        terminalreporter.section("gradscope baselines written")
-        for path in written:
-            terminalreporter.line(path)
+    for key, title in ((WRITTEN, "gradscope baselines written"), (TOLD, "gradscope notes")):
+        lines = sorted({str(text) for name, text in properties if name == key})
+        if lines:
+            terminalreporter.section(title)
+            for line in lines:
+                terminalreporter.line(line)

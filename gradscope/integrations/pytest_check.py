@@ -12,7 +12,6 @@ from torch import nn
 
 from gradscope.check_judge import Asked, judge
 from gradscope.check_result import CheckResult
-from gradscope.check_standing import stand
 from gradscope.checking import CheckOptions, check_recipe
 from gradscope.errors import BaselineError, CodeError, WatchError
 from gradscope.integrations.pytest_batches import BatchSource
@@ -20,7 +19,7 @@ from gradscope.integrations.pytest_options import BATCH_SIZE, HEALTHY, SEEDS_OF_
 from gradscope.integrations.pytest_place import TestPlace
 from gradscope.integrations.pytest_state import apart
 from gradscope.integrations.pytest_training import Plan, train_watched
-from gradscope.rules import RULES, Rule
+from gradscope.rules import RULES
 from gradscope.rules.window import WINDOW_SAMPLES
 from gradscope.trace import Trace
 from gradscope.versions import versions
@@ -47,17 +46,15 @@ def check_model(place: TestPlace, model: object, data: object, options: Options)
         plan = Plan(steps, seeds, options.loss, options.optimizer, options.sites)
         traces = train_watched(model, data, source, plan)
     _expect_same_sites(traces)
-    expected: tuple[str, ...] = options.expect or (HEALTHY,)
-    rules = options.rules or RULES
     asked = Asked(
         subject=place.place.file,
         name=place.name,
-        expected=(*expected, *_companions(traces, expected, rules)),
+        expected=options.expect or (HEALTHY,),
         steps=steps,
         planned=steps,
         baseline=place.baseline,
         update=place.is_update,
-        rules=rules,
+        rules=options.rules or RULES,
         place=place.place,
         versions=versions(),
     )
@@ -67,8 +64,7 @@ def check_model(place: TestPlace, model: object, data: object, options: Options)
         raise BaselineError(_own_option(str(error))) from error
     if result.is_updated:
         place.note_written(place.baseline)
-    known = {"expected": list(expected), "seconds": round(time.perf_counter() - start, 3)}
-    return _in_tests_words(result, place).model_copy(update=known)
+    return _in_tests_words(result, place).model_copy(update={"seconds": round(time.perf_counter() - start, 3)})
 
 
 def _expect_same_sites(traces: Sequence[Trace]) -> None:
@@ -86,15 +82,6 @@ def _expect_same_sites(traces: Sequence[Trace]) -> None:
             )
 
 
-def _companions(traces: Sequence[Trace], expected: Sequence[str], rules: Sequence[type[Rule]]) -> list[str]:
-    """Return the rules with a finding at a site where an expected one stands: other signs of what the test has named."""
-    if tuple(expected) == (HEALTHY,):
-        return []
-    found = stand(traces, rules).findings
-    sites = {finding.site for finding in found if finding.rule in expected}
-    return list(dict.fromkeys(finding.rule for finding in found if finding.site in sites and finding.rule not in expected))
-
-
 def check_recipe_of_test(place: TestPlace, recipe: str | os.PathLike[str], data: object, options: Options) -> CheckResult:
     """Check a recipe as `gradscope check` does: with its own data, expectation and baseline.
 
@@ -104,7 +91,7 @@ def check_recipe_of_test(place: TestPlace, recipe: str | os.PathLike[str], data:
     stated = {"data": data, "expect": options.expect, "loss": options.loss, "optimizer": options.optimizer}
     stated |= {"batch_size": options.batch_size, "sites": options.sites, "rules": options.rules}
     for name, value in stated.items():
-        if value is not None and value != ():
+        if value is not None and not (isinstance(value, tuple) and not value):
             raise WatchError(f"{name}: expected none beside a recipe, which states its own; got one for {recipe}")
     asked = CheckOptions(seeds=options.seeds, steps=options.steps, update=place.is_update, allow_code=options.allow_code)
     with apart():
@@ -117,6 +104,8 @@ def check_recipe_of_test(place: TestPlace, recipe: str | os.PathLike[str], data:
 def _in_tests_words(result: CheckResult, place: TestPlace) -> CheckResult:
     baseline = result.baseline and place.shown(Path(result.baseline))
     differences = [one.model_copy(update={"text": _own_option(one.text)}) for one in result.differences]
+    for text in (one.text for one in differences if one.kind == "undecided" and not one.fails):
+        place.note_told(text)
     told = {"differences": differences, "message": _own_option(result.message), "baseline": baseline}
     return result.model_copy(update=told)
 

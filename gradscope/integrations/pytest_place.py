@@ -16,7 +16,7 @@ import pytest
 from gradscope.check_result import Place
 from gradscope.errors import GradscopeError
 from gradscope.integrations.pytest_names import baseline_path
-from gradscope_pytest import WRITTEN
+from gradscope_pytest import TOLD, WRITTEN
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class TestPlace:
     def note_written(self, baseline: Path) -> None:
         """Have a baseline listed at the end."""
         self.note(WRITTEN, self.shown(baseline))
+
+    def note_told(self, text: str) -> None:
+        """Have something told at the end that fails no check."""
+        self.note(TOLD, f"{self.place.file}::{self.name}: {text}")
 
     def found(self, path: Path) -> Path:
         """Return a file that a test names: beside it, or below pytest's root, or where pytest was started."""
@@ -79,9 +83,6 @@ def _line(file: Path, node: Any) -> int:  # noqa: ANN401
     return frame.f_lineno if frame is not None else (node.location[1] or 0) + 1
 
 
-_NOT_THE_USERS = (f"{os.sep}site-packages{os.sep}", f"{Path(__file__).parents[1]}{os.sep}", f"{os.sep}torch{os.sep}", "<")
-
-
 def explained(error: GradscopeError) -> str:
     """Return an error in one line, with the line of the user's own code that raised what it came from."""
     text = "; ".join(filter(None, map(str.strip, str(error).splitlines())))
@@ -89,7 +90,14 @@ def explained(error: GradscopeError) -> str:
     found = ""
     while step is not None:
         code = step.tb_frame.f_code
-        if not any(part in code.co_filename for part in _NOT_THE_USERS):
+        if _is_users(code.co_filename):
             found = f" ({Path(code.co_filename).name}:{step.tb_lineno} in {code.co_name})"
         step = step.tb_next
     return f"{text}{found}"
+
+
+def _is_users(file: str) -> bool:
+    torch = getattr(sys.modules.get("torch"), "__file__", None)
+    folders = [str(Path(__file__).parents[1]), *([os.path.dirname(torch)] if torch else [])]
+    is_library = any(file.startswith(f"{folder}{os.sep}") for folder in folders) or f"{os.sep}site-packages{os.sep}" in file
+    return not is_library and not file.startswith("<")

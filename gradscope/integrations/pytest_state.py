@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +13,20 @@ import torch
 
 @contextmanager
 def apart(data: object = None) -> Iterator[None]:
-    """Put back Python's, numpy's and torch's random states and a loader's own after the block, which has gradients on."""
+    """Put back Python's, numpy's and torch's random states and a loader's own after the block, which has gradients on.
+
+    Of torch's threads a worker of pytest-xdist has its share: where all workers take all cores, threads wait for each other.
+    """
     python, legacy = random.getstate(), np.random.get_state()
     own = [(generator, generator.get_state()) for generator in _generators(data)]
+    threads, workers = torch.get_num_threads(), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
+        torch.set_num_threads(max(1, threads // int(workers)))
         with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
+        torch.set_num_threads(threads)
         random.setstate(python)
         np.random.set_state(legacy)
         for generator, state in own:

@@ -194,6 +194,18 @@ def test_it_trains_where_the_test_has_switched_gradients_off():
     assert trace.output_grad_norm.all()
 
 
+def test_a_worker_of_xdist_takes_its_share_of_the_threads(monkeypatch):
+    torch.set_num_threads(8)
+    try:
+        for workers, threads in ((1, 8), (3, 2), (16, 1)):
+            monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", str(workers))
+            with apart():
+                assert torch.get_num_threads() == threads
+            assert torch.get_num_threads() == 8
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_the_random_states_are_put_back():
     generator = torch.Generator().manual_seed(4)
     loader = DataLoader(TensorDataset(X, Y), 16, shuffle=True, generator=generator)

@@ -215,6 +215,7 @@ MISTAKES = {
 def test_each_mistake_of_a_user_is_told_in_one_line(pytester, monkeypatch):
     """In a process of its own: in this one types are checked, with other words."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # small networks on shared cores
     tests = [f"def test_{i:02}(gradscope_check):\n    x, y = samples()\n    {call}" for i, call in enumerate(MISTAKES)]
     pytester.makepyfile(net=NET.replace("LAST", ""), test_net=HEAD + "\n".join(tests))
     done = pytester.runpytest_subprocess(*PLAIN, "-rN")
@@ -361,7 +362,12 @@ def test_what_differs_from_a_baseline_fails(repository, pytester):
     assert "expected a baseline in JSON, got something else" in shown
     assert "--gradscope-update writes it anew" in shown
     run("--gradscope-update")
-    run()
+    shown = repository(
+        "def test_one(gradscope_check):",
+        "    torch.manual_seed(1)",
+        "    gradscope_check(build(), samples(), steps=16)",
+    )
+    assert "the baseline was made with 15 steps, this check has 16: only findings and step 0 are compared" in shown
 
 
 def test_no_baseline_is_written_of_what_is_not_as_expected(repository, pytester):
@@ -373,6 +379,7 @@ def test_no_baseline_is_written_of_what_is_not_as_expected(repository, pytester)
     )
     assert "output-collapse at 1.relu" in shown
     assert "gradscope baselines written" not in shown
+    assert "test_net.py::test_net: the baseline was not written: what stands contradicts expect" in shown
     assert not list((pytester.path).rglob("*.json"))
 
 
