@@ -132,3 +132,19 @@ def test_a_profile_names_functions_and_writes_no_file(tmp_path):
     assert "arms.py" in ended.stdout
     assert "scope.py" in ended.stdout
     assert not file.exists()
+
+
+def test_false_alarms_are_counted_and_kept(tmp_path):
+    file = tmp_path / "alarms.json"
+    command = [sys.executable, "-m", "benchmarks.false_alarms", "--checks", "2", "--only", "saturated", "--out", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment())
+    assert done.returncode == 0, done.stderr
+    assert "misses: 0 of 2 (at most 78 % with 95 % confidence)" in done.stderr
+    [result] = json.loads(file.read_text(encoding="utf-8"))["results"]
+    assert (result["name"], result["kind"], result["failed"], result["share_that_decides"]) == (
+        "saturated_sigmoid",
+        "sick",
+        0,
+        1,
+    )
+    assert result["rounding"]["moved"].keys() >= {"saturated_frac", "remaining"}
