@@ -31,7 +31,7 @@ def safe(name: str) -> str:
     >>> safe("test_b[relu-3]")
     'test_b[relu-3]'
     >>> safe("test_b[a/b]"), safe("test_b[a:b]")
-    ('test_b[a-b]-e81c6f', 'test_b[a-b]-0ca4b6')
+    ('test_b[a-b]-f3ab8f', 'test_b[a-b]-4f2de0')
     """
     kept = re.sub(r"[^\w.\[\]+=,-]", "-", name, flags=re.ASCII)[:LONGEST]
     if kept == name:

@@ -1,5 +1,6 @@
 """What gradscope_check takes as data, and the loss that it gives them."""
 
+import doctest
 import itertools
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from gradscope.errors import DataError
+from gradscope.integrations import pytest_names
 from gradscope.integrations.pytest_batches import BatchSource
 from gradscope.integrations.pytest_loss import default_loss
 from gradscope.integrations.pytest_names import baseline_path, safe
@@ -226,6 +228,10 @@ def test_the_random_states_are_put_back():
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])
     assert torch.equal(generator.get_state(), before[2])
+
+
+def test_the_examples_of_names_are_right():
+    assert doctest.testmod(pytest_names) == (0, 3)  # doctests of integrations are not collected: others need libraries
 
 
 def test_names_of_baselines_are_safe_and_tell_tests_apart(tmp_path):
