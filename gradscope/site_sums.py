@@ -6,12 +6,16 @@ added: further passes before an optimizer's step (gradient accumulation), or oth
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gradscope.gates import Gate
+from gradscope.gates import Counted, Gate
+from gradscope.row_layout import Block, Slot
 from gradscope.statistics import plain_norm, wide
 
 COUNTS = ("nonpositive", "saturated", "closed")
@@ -74,20 +78,99 @@ def sums_before(z: Tensor, gate: Gate, raw: Tensor) -> SiteSums:
     """
     z = wide(z)
     nonpositive = torch.le(z, 0, out=torch.empty_like(z))
-    counted = gate.count(z, nonpositive, raw)
-    counts = {"nonpositive": _total(nonpositive)}
-    if counted.saturated is not nonpositive:
-        counts["saturated"] = _counted(counted.saturated, counts["nonpositive"])
-    if counted.closed is nonpositive is not counted.saturated:
-        counts["closed"] = counts["nonpositive"]
-    elif counted.closed is not counted.saturated:
-        counts["closed"] = _counted(counted.closed, counts["nonpositive"])
-    first = z[:1] if z.dim() == 2 else z[:, :1, :, :1]
+    counts = _counts(gate.count(z, nonpositive, raw), nonpositive, _total(nonpositive))
+    if z.dim() == 2:
+        first = z[0].clone()  # z may be overwritten
+        apart = torch.sub(z, first, out=nonpositive)  # counted already: the memory is in the cache
+    else:
+        first = z[:, 0, :, 0].clone()
+        apart = z - first[:, None, :, None]
+    return SiteSums(samples_of(z), counts, first, _total(apart), _total(apart.mul_(apart)))
+
+
+class Places(NamedTuple):
+    """Where in the vectors of `SumsTogether` each sum stands: the same object for all steps that are alike."""
+
+    pieces: tuple[tuple[int, str], ...]  # which site's sum follows which in `total`
+    counted: tuple[frozenset[str], ...]  # of each site: its counts that are not the same as the one before
+    total: Block
+    first: Block
+
+
+@dataclass
+class SumsTogether:
+    """The sums of several sites, which have as many rows each, made in one go."""
+
+    sites: tuple[str, ...]
+    rows: int
+    units: tuple[int, ...]  # of each site
+    places: Places
+    total: Tensor
+    first: Tensor  # of all sites, end to end
+    out_norms: Sequence[Tensor]  # of each site
+
+    def values(self) -> Iterator[tuple[Slot, Tensor]]:
+        """Yield what a record keeps."""
+        yield self.places.total, self.total
+        yield self.places.first, self.first
+        yield from zip(((site, "out_norm") for site in self.sites), self.out_norms, strict=True)
+
+    def of_each(self) -> list[SiteSums]:
+        """Return the sums site by site."""
+        own: list[dict[str, Tensor]] = [{} for _ in self.units]
+        parts = self.total.split([self.units[i] for i, _ in self.places.pieces])
+        for (i, name), part in zip(self.places.pieces, parts, strict=True):
+            own[i][name] = part
+        firsts = self.first.split(list(self.units))
+        return [
+            SiteSums(
+                count=self.rows,
+                counts={name: sums[name] for name in COUNTS if name in sums},
+                first=first,
+                shift=sums["shift"],
+                spread=sums["spread"],
+                out_count=self.rows,
+                out_sum=sums["out_sum"],
+                out_norm=norm,
+            )
+            for sums, first, norm in zip(own, firsts, self.out_norms, strict=True)
+        ]
+
+
+def sums_together(sites: tuple[str, ...], zs: list[Tensor], gates: Sequence[Gate], outputs: list[Tensor]) -> SumsTogether:
+    """Return the same sums for several sites at once, outputs included.
+
+    Args:
+        sites: names of the sites.
+        zs: of each site, [row, unit], with as many rows each, in float32.
+        gates: of each site.
+        outputs: a = f(z) of each site, laid out like z.
+    """
+    units = tuple(z.shape[1] for z in zs)
+    z = torch.cat(zs, dim=1)
+    nonpositive = torch.le(z, 0, out=torch.empty_like(z))
+    more, masks = [], []
+    for i, mask in enumerate(torch.split_with_sizes(nonpositive, units, 1)):
+        saturated, closed = gates[i].count(zs[i], mask, zs[i])
+        for name, own, before in (("saturated", saturated, mask), ("closed", closed, saturated)):
+            if own is not before:
+                more.append((i, name))
+                masks.append(torch.zeros_like(mask) if own is None else own)
+    first = z[0]
     apart = z - first
-    shift = _total(apart)
-    spread = _total(apart.mul_(apart))
-    first = first.reshape(shift.shape).clone()  # z may be overwritten
-    return SiteSums(samples_of(z), counts, first, shift, spread)
+    columns = torch.cat([nonpositive, *masks, apart, apart * apart, *outputs], dim=1)  # summed in one product
+    places = _places(sites, units, tuple(more))
+    return SumsTogether(sites, z.shape[0], units, places, _total(columns), first, torch._foreach_norm(outputs))
+
+
+@lru_cache(maxsize=64)
+def _places(sites: tuple[str, ...], units: tuple[int, ...], more: tuple[tuple[int, str], ...]) -> Places:
+    every = range(len(sites))
+    after = ((i, name) for name in ("shift", "spread", "out_sum") for i in every)
+    pieces = (*((i, "nonpositive") for i in every), *more, *after)
+    counted = tuple(frozenset(name for j, name in pieces if j == i and name in COUNTS) for i in every)
+    total = Block(tuple((sites[i], name) for i, name in pieces), tuple(units[i] for i, _ in pieces))
+    return Places(pieces, counted, total, Block(tuple((site, "first") for site in sites), units))
 
 
 def add_output(sums: SiteSums, a: Tensor) -> None:
@@ -103,6 +186,19 @@ def samples_of(laid: Tensor) -> int:
     return laid.shape[0] if laid.dim() == 2 else laid.shape[1] * laid.shape[3]
 
 
+def _counts(masks: Counted, nonpositive: Tensor, total: Tensor) -> dict[str, Tensor]:
+    """Return the counts; `total` is that of `nonpositive`, which the masks often are as well."""
+    saturated, closed = masks
+    counts = {"nonpositive": total}
+    if saturated is not nonpositive:
+        counts["saturated"] = _counted(saturated, total)
+    if closed is nonpositive is not saturated:
+        counts["closed"] = total
+    elif closed is not saturated:
+        counts["closed"] = _counted(closed, total)
+    return counts
+
+
 def _counted(mask: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if mask is None else _total(mask)
 
@@ -110,5 +206,22 @@ def _counted(mask: Tensor | None, like: Tensor) -> Tensor:
 def _total(values: Tensor) -> Tensor:
     """Return the sum over samples; of rows of units as a product with ones, the fastest sum there is."""
     if values.dim() == 2:
-        return torch.mv(values.t(), values.new_ones(len(values)))
+        return torch.mv(values.t(), _ones(values))
     return values.sum(dim=(1, 3))
+
+
+def _ones(rows: Tensor) -> Tensor:
+    """Return a one for each row; those for batches of usual size are kept."""
+    key = rows.shape[0], rows.dtype, rows.device
+    ones = _kept.get(key)
+    if ones is None:
+        ones = rows.new_ones(rows.shape[0])
+        if rows.shape[0] <= _LARGEST_KEPT:
+            if len(_kept) >= _MOST_KEPT:
+                _kept.clear()
+            _kept[key] = ones
+    return ones
+
+
+_kept: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
+_LARGEST_KEPT, _MOST_KEPT = 4096, 16
