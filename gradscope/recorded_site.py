@@ -12,7 +12,7 @@ from torch import Tensor
 from gradscope.autograd_graph import Node
 from gradscope.gates import Gate
 from gradscope.site_gradients import Gradients
-from gradscope.site_sums import SiteSums, SumsTogether
+from gradscope.site_sums import SiteSums
 from gradscope.statistics import Shape
 
 
@@ -37,8 +37,6 @@ class RecordedSite:
     host: HostShape | None = None
     counted: frozenset[str] = frozenset()  # which counts are kept, the others being the same as one of these
     gate_key: object = None  # of the call that the gate is of
-    keeps_still: bool = True  # nothing was seen to overwrite its tensors before the network's call was over
-    is_straight: bool = False  # one operation makes a of z, and not in place
 
     @property
     def is_known(self) -> bool:
@@ -60,23 +58,8 @@ class SiteCall:
     """One call of a site; z and what made it are kept until the call is over only."""
 
     site: RecordedSite
-    own_sums: SiteSums | None  # None where they are, or will be, made together with those of other calls
+    sums: SiteSums
     gradients: Gradients
     batch: int
     z: Tensor | None
     made_z: Node | None  # before a call in place replaces it
-    together: SumsTogether | None = None
-    index: int = 0  # in `together`
-
-    @property
-    def is_summed(self) -> bool:
-        """Whether there are sums."""
-        return self.own_sums is not None or self.together is not None
-
-    @property
-    def sums(self) -> SiteSums:
-        """The call's sums."""
-        if self.own_sums is None:
-            assert self.together is not None
-            self.own_sums = self.together.of_each()[self.index]
-        return self.own_sums

@@ -54,6 +54,7 @@ class _Step:
     tensors: list[Tensor] = field(default_factory=list)  # the network's outputs, until the backward pass begins
     outputs: list[Gradients] = field(default_factory=list)  # the gradient at the network's output, one for each pass
     clipped: bool = False
+    are_gradients_taken: bool = False  # by the optimizer that is about to step
     scale: Tensor | None = None
 
 
@@ -120,7 +121,6 @@ class Recorder:
         self._compiled.close()
         self._step = self._sites.step = None
         self._parameter_sums.begin()
-        self._sites.postponed.clear()
 
     @property
     def is_looking(self) -> bool:
@@ -194,6 +194,7 @@ class Recorder:
             return
         with self.timed, Apart():
             self._mode.turn_off()
+            step.are_gradients_taken = True
             if scale is not None:
                 step.scale = scale
                 self._within.deny()
@@ -214,8 +215,10 @@ class Recorder:
                     self._detach()
                 self._close(step)
                 self._step = self._sites.step = None
-            elif not self._within.only:
-                self._mode.turn_on()
+            else:
+                step.are_gradients_taken = False
+                if not self._within.only:
+                    self._mode.turn_on()
 
     # --- the backward pass ---
 
@@ -311,7 +314,6 @@ class Recorder:
                 output = call(*args, **kwargs)
             finally:
                 self._sites.in_call -= 1
-            self._sites.postponed.finish()
             self._network_ends(output)
             return output
 
@@ -325,7 +327,6 @@ class Recorder:
             self._discard()
             self._network_begins(args, kwargs)
             leave_alone(self._mode)
-            self._compiled.set_compiler_aside()
             self._mode.turn_on()
         self._sites.in_call += 1
         try:
@@ -333,10 +334,8 @@ class Recorder:
         finally:
             self._sites.in_call -= 1
             self._mode.turn_off()
-            self._compiled.let_compiler_work()
             look_again(self._mode)
         with self.timed:
-            self._sites.postponed.finish()
             self._network_ends(output)
         return output
 
@@ -369,7 +368,8 @@ class Recorder:
     @property
     def _sees_network(self) -> bool:
         if self._within.only:
-            return self._step is not None and torch.is_grad_enabled() and not self._mode.is_on
+            is_open = self._step is not None and not self._step.are_gradients_taken
+            return is_open and torch.is_grad_enabled() and not self._mode.is_on
         recomputes = self._sites.in_backward or self._compiled.in_shadow
         return self._mode.is_on and torch.is_grad_enabled() and not recomputes
 
@@ -386,7 +386,9 @@ class Recorder:
 
     def _attach(self) -> None:
         self._is_attached = True
-        if not self._within.only:
+        if self._within.only:
+            self._compiled.set_compiler_aside()
+        else:
             leave_alone(self._mode)
             self._compiled.attach(Calls(self._network_begins, self._network_ends, self._part_compiled))
             if self._compiled.has_parts:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import groupby
 
 import torch
@@ -13,53 +12,36 @@ Key = tuple[str, str]  # place (site or parameter), statistic
 Layout = tuple[tuple[Key, torch.Size], ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Several keys whose values stand end to end in one vector already; the same object for all records that are alike."""
-
-    keys: tuple[Key, ...]
-    sizes: tuple[int, ...]
-
-
-Slot = Key | Block
-Found = Mapping[Slot, Tensor]
+Found = Mapping[Key, Tensor]
 
 
 class RowLayout:
-    """The order of the slots: blocks, vectors (a population's matrices among them), single numbers."""
+    """The order of the values: vectors (a population's matrices among them), then single numbers."""
 
     def __init__(self, found: Found, before: RowLayout | None) -> None:
         """Take what a record holds, and the layout before, whose keys stay."""
-        blocks = [slot for slot in found if isinstance(slot, Block)]
-        covered = {key for block in blocks for key in block.keys}
-        if before is not None:
-            kept = [slot for slot in before.slots if isinstance(slot, Block) and not covered & {*slot.keys}]
-            blocks = [*kept, *(block for block in blocks if block not in kept)]
-        self.sizes: dict[Key, torch.Size] = ({} if before is None else before.sizes) | dict(_expanded(found))
-        covered = {key for block in blocks for key in block.keys}
-        alone = [key for key in self.sizes if key not in covered]
-        self.slots: list[Slot] = [*blocks, *sorted(alone, key=lambda key: len(self.sizes[key]) == 0)]
-        self.vectors = sum(isinstance(slot, Block) or len(self.sizes[slot]) > 0 for slot in self.slots)
+        sizes: dict[Key, torch.Size] = ({} if before is None else before.sizes) | {
+            key: values.shape for key, values in found.items()
+        }
+        self.sizes: dict[Key, torch.Size] = dict(sorted(sizes.items(), key=lambda item: len(item[1]) == 0))
+        self.vectors = sum(len(shape) > 0 for shape in self.sizes.values())
         self.device = next(iter(found.values())).device
-        self._missing: dict[Key, Tensor] = {}
-        self._keys: tuple[Slot, ...] = ()  # of the last record, and their shapes
+        self._missing = {key: torch.full(shape, torch.nan, device=self.device) for key, shape in self.sizes.items()}
+        self._keys: tuple[Key, ...] = ()  # of the last record, and their shapes
         self._shapes: list[torch.Size] = []
         self._is_plain = False  # vectors, then numbers, all on one device
 
     @property
     def layout(self) -> Layout:
         """Each key and its shape in the row's order."""
-        keys = (key for slot in self.slots for key in (slot.keys if isinstance(slot, Block) else (slot,)))
-        return tuple((key, self.sizes[key]) for key in keys)
+        return tuple(self.sizes.items())
 
     def fits(self, found: Found) -> bool:
         """Tell whether a record's values have a place. Most records are like the last one, and need no closer look."""
         keys, shapes = tuple(found), [values.shape for values in found.values()]
         if keys == self._keys and shapes == self._shapes:
             return True
-        if any(isinstance(slot, Block) and slot not in self.slots for slot in found):
-            return False
-        if any(self.sizes.get(key) != shape for key, shape in _expanded(found)):
+        if any(self.sizes.get(key) != shape for key, shape in zip(keys, shapes, strict=True)):
             return False
         self._keys, self._shapes = keys, shapes
         self._is_plain = all(len(shape) <= 1 for shape in (*shapes, *self.sizes.values())) and all(
@@ -69,30 +51,11 @@ class RowLayout:
 
     def parts(self, found: Found) -> list[Tensor]:
         """Return vectors which, end to end, are the row; NaN for what the record lacks."""
-        row = [self._value(slot, found) for slot in self.slots]
+        row = [found.get(key, missing) for key, missing in self._missing.items()]
         if not self._is_plain:
             return _flat(row, self.device)
         vectors, numbers = row[: self.vectors], row[self.vectors :]
         return [*vectors, torch.stack(numbers)] if numbers else vectors
-
-    def _value(self, slot: Slot, found: Found) -> Tensor:
-        value = found.get(slot)
-        if value is not None:
-            return value
-        if isinstance(slot, Block):
-            return torch.cat(_flat([self._value(key, found) for key in slot.keys], self.device))
-        missing = self._missing.get(slot)
-        if missing is None:
-            missing = self._missing[slot] = torch.full(self.sizes[slot], torch.nan, device=self.device)
-        return missing
-
-
-def _expanded(found: Found) -> Iterable[tuple[Key, torch.Size]]:
-    for slot, values in found.items():
-        if isinstance(slot, Block):
-            yield from zip(slot.keys, (torch.Size([size]) for size in slot.sizes), strict=True)
-        else:
-            yield slot, values.shape
 
 
 def _flat(row: list[Tensor], device: torch.device) -> list[Tensor]:

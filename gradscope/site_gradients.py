@@ -60,13 +60,8 @@ def hook_output(output: Tensor, z: Tensor, made_z: Node | None, into: Gradients)
         return False
 
     assert output.grad_fn is not None
-    hook_node(output.grad_fn, into)
+    output.grad_fn.register_hook(lambda sent, arrived: into.take(arrived[0], sent[0] if sent else None))
     return True
-
-
-def hook_node(node: Node, into: Gradients) -> None:
-    """Fill in both from the one operation that makes the output of z."""
-    node.register_hook(lambda sent, arrived: into.take(arrived[0], sent[0] if sent else None))
 
 
 def hook_before(z: Tensor, into: Gradients) -> None:

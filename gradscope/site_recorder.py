@@ -19,10 +19,9 @@ from gradscope.autograd_graph import Node, between, is_of_parameters
 from gradscope.call_site import CallSites, Place
 from gradscope.function_mode import FunctionMode
 from gradscope.gates import Gate
-from gradscope.postponed import Postponed
 from gradscope.recorded_site import RecordedSite, SiteCall
 from gradscope.site_gates import COMPOSITES, call_key, gate_of_call
-from gradscope.site_gradients import Gradients, hook_before, hook_node, hook_output
+from gradscope.site_gradients import Gradients, hook_before, hook_output
 from gradscope.site_sums import add_output, sums_before
 from gradscope.timing import Timed
 from gradscope.transforms import is_transformed, unwrapped, without_transforms
@@ -67,7 +66,6 @@ class SiteRecorder:
         self.in_backward = False
         self.in_call = 0  # of the network
         self.within = within
-        self.postponed = Postponed()
         self.segments = checkpointing.Segments()
         self._call_sites = CallSites(network, names)
         self._patterns = tuple(sites)
@@ -88,8 +86,6 @@ class SiteRecorder:
         step, call = self.step, None
         if not self.in_call:
             self.within.deny()
-        elif self.within.only and step is not None and z is not None and type(z) is Tensor:
-            return self._known(step, function, args, kwargs, z)
         if step is not None and z is not None and z.is_floating_point() and z.numel():
             with self._timed:
                 try:  # what goes wrong in looking must never reach the training
@@ -118,51 +114,12 @@ class SiteRecorder:
 
     # --- a call ---
 
-    def _known(self, step: StepCalls, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], z: Tensor) -> Any:  # noqa: ANN401
-        """Call a function where only the network's call is looked at: mostly as in the records before."""
-        call: SiteCall | None = None
-        waits = False
-        with self._timed:
-            try:
-                site = self._site_of(step, function, args, z) if z.is_floating_point() and z.numel() else None
-                if site is not None:
-                    waits = (
-                        site.is_straight and self.postponed.takes(site, z) and self._is_same(site, function, args, kwargs, z)
-                    )
-                    if waits:
-                        call = SiteCall(site, None, Gradients(False, self._timed), z.shape[0], None, None)
-                    else:
-                        call = self._begins_at(site, function, args, kwargs, z)
-            except Exception as error:
-                self.note_failure(error)
-        output = function(*args, **kwargs)
-        with self._timed:
-            try:
-                if waits and call is not None and isinstance(output, Tensor) and output.grad_fn is not None:
-                    step.calls.setdefault(call.site.key, []).append(call)
-                    self.postponed.put(call, z, output)
-                    hook_node(output.grad_fn, call.gradients)
-                elif not waits:
-                    self._ends(step, call, output)
-            except Exception as error:
-                self.note_failure(error)
-        return output
-
-    @staticmethod
-    def _is_same(site: RecordedSite, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], z: Tensor) -> bool:
-        """Tell whether a call has the gate of the one before."""
-        key = call_key(function, args, kwargs)
-        return key is not None and not is_transformed(z) and (key, z.dtype, z.dim()) == site.gate_key
-
     def _begins(
         self, step: StepCalls, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], z: Tensor
     ) -> SiteCall | None:
         site = self._site_of(step, function, args, z)
-        return None if site is None else self._begins_at(site, function, args, kwargs, z)
-
-    def _begins_at(
-        self, site: RecordedSite, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any], z: Tensor
-    ) -> SiteCall:
+        if site is None:
+            return None
         with Apart(z):
             plain = without_transforms(z)
             key = call_key(function, args, kwargs), z.dtype, plain.dim()
@@ -197,13 +154,10 @@ class SiteRecorder:
         with Apart(output):
             add_output(call.sums, laid_out(plain, call.site.axis, has_members=self.has_members))
         step.calls.setdefault(call.site.key, []).append(call)
-        if self.in_call and output is not z and self.postponed.takes(call.site, z):  # to see whether they may wait another time
-            self.postponed.put(call, z, output)
         seen, before = (output, z) if output.grad_fn is not None else (unwrapped(output), unwrapped(z))
         if seen.grad_fn is None:
             return
         both = hook_output(seen, before, made_z, call.gradients)
-        call.site.is_straight = both and output is not z
         if not both and not call.gradients.hooked_before and before.requires_grad and before is not seen:
             hook_before(before, call.gradients)
         elif not both and before is seen and seen.grad_fn is not made_z:  # and no identity

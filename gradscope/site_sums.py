@@ -6,16 +6,12 @@ added: further passes before an optimizer's step (gradient accumulation), or oth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gradscope.gates import Counted, Gate
-from gradscope.row_layout import Block, Slot
 from gradscope.statistics import plain_norm, wide
 
 COUNTS = ("nonpositive", "saturated", "closed")
@@ -86,91 +82,6 @@ def sums_before(z: Tensor, gate: Gate, raw: Tensor) -> SiteSums:
         first = z[:, 0, :, 0].clone()
         apart = z - first[:, None, :, None]
     return SiteSums(samples_of(z), counts, first, _total(apart), _total(apart.mul_(apart)))
-
-
-class Places(NamedTuple):
-    """Where in the vectors of `SumsTogether` each sum stands: the same object for all steps that are alike."""
-
-    pieces: tuple[tuple[int, str], ...]  # which site's sum follows which in `total`
-    counted: tuple[frozenset[str], ...]  # of each site: its counts that are not the same as the one before
-    total: Block
-    first: Block
-
-
-@dataclass
-class SumsTogether:
-    """The sums of several sites, which have as many rows each, made in one go."""
-
-    sites: tuple[str, ...]
-    rows: int
-    units: tuple[int, ...]  # of each site
-    places: Places
-    total: Tensor
-    first: Tensor  # of all sites, end to end
-    out_norms: Sequence[Tensor]  # of each site
-
-    def values(self) -> Iterator[tuple[Slot, Tensor]]:
-        """Yield what a record keeps."""
-        yield self.places.total, self.total
-        yield self.places.first, self.first
-        yield from zip(((site, "out_norm") for site in self.sites), self.out_norms, strict=True)
-
-    def of_each(self) -> list[SiteSums]:
-        """Return the sums site by site."""
-        own: list[dict[str, Tensor]] = [{} for _ in self.units]
-        parts = self.total.split([self.units[i] for i, _ in self.places.pieces])
-        for (i, name), part in zip(self.places.pieces, parts, strict=True):
-            own[i][name] = part
-        firsts = self.first.split(list(self.units))
-        return [
-            SiteSums(
-                count=self.rows,
-                counts={name: sums[name] for name in COUNTS if name in sums},
-                first=first,
-                shift=sums["shift"],
-                spread=sums["spread"],
-                out_count=self.rows,
-                out_sum=sums["out_sum"],
-                out_norm=norm,
-            )
-            for sums, first, norm in zip(own, firsts, self.out_norms, strict=True)
-        ]
-
-
-def sums_together(sites: tuple[str, ...], zs: list[Tensor], gates: Sequence[Gate], outputs: list[Tensor]) -> SumsTogether:
-    """Return the same sums for several sites at once, outputs included.
-
-    Args:
-        sites: names of the sites.
-        zs: of each site, [row, unit], with as many rows each, in float32.
-        gates: of each site.
-        outputs: a = f(z) of each site, laid out like z.
-    """
-    units = tuple(z.shape[1] for z in zs)
-    z = torch.cat(zs, dim=1)
-    nonpositive = torch.le(z, 0, out=torch.empty_like(z))
-    more, masks = [], []
-    for i, mask in enumerate(torch.split_with_sizes(nonpositive, units, 1)):
-        saturated, closed = gates[i].count(zs[i], mask, zs[i])
-        for name, own, before in (("saturated", saturated, mask), ("closed", closed, saturated)):
-            if own is not before:
-                more.append((i, name))
-                masks.append(torch.zeros_like(mask) if own is None else own)
-    first = z[0]
-    apart = z - first
-    columns = torch.cat([nonpositive, *masks, apart, apart * apart, *outputs], dim=1)  # summed in one product
-    places = _places(sites, units, tuple(more))
-    return SumsTogether(sites, z.shape[0], units, places, _total(columns), first, torch._foreach_norm(outputs))
-
-
-@lru_cache(maxsize=64)
-def _places(sites: tuple[str, ...], units: tuple[int, ...], more: tuple[tuple[int, str], ...]) -> Places:
-    every = range(len(sites))
-    after = ((i, name) for name in ("shift", "spread", "out_sum") for i in every)
-    pieces = (*((i, "nonpositive") for i in every), *more, *after)
-    counted = tuple(frozenset(name for j, name in pieces if j == i and name in COUNTS) for i in every)
-    total = Block(tuple((sites[i], name) for i, name in pieces), tuple(units[i] for i, _ in pieces))
-    return Places(pieces, counted, total, Block(tuple((site, "first") for site in sites), units))
 
 
 def add_output(sums: SiteSums, a: Tensor) -> None:

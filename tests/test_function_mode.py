@@ -319,7 +319,11 @@ class Looking(Dataset):
 
     def __getitem__(self, i):
         torch.relu(X)
-        return len(_get_current_function_mode_stack()), sum(mode.is_on for mode in function_mode._all), torch.utils.data.get_worker_info() is not None
+        return (
+            len(_get_current_function_mode_stack()),
+            sum(mode.is_on for mode in function_mode._all),
+            torch.utils.data.get_worker_info() is not None,
+        )
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

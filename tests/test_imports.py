@@ -39,7 +39,6 @@ NEED_TORCH = {
     "gradscope.objective",
     "gradscope.parameter_sums",
     "gradscope.parameters",
-    "gradscope.postponed",
     "gradscope.ranks",
     "gradscope.recorded_site",
     "gradscope.recorder",
