@@ -65,7 +65,7 @@ class CompiledParts:
         self.in_shadow = False
         self._wrappers: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._stand_ins = StandIns()
-        self._is_eager = False
+        self._let_go: weakref.finalize[..., CompiledParts] | None = None
         self._has_own = False  # parts whose `compile()` was called
         self._parts = weakref.WeakSet(network.modules())
         self._registration: RemovableHandle | None = None
@@ -88,6 +88,11 @@ class CompiledParts:
                 self._calls.made(submodule)
                 self._stand_beside(module, submodule)
                 self.set_compiler_aside()
+
+    @property
+    def _is_eager(self) -> bool:
+        """Whether the compiler is set aside for this network."""
+        return self._let_go is not None
 
     @property
     def is_compiled(self) -> bool:
@@ -193,14 +198,15 @@ class CompiledParts:
     def set_compiler_aside(self) -> None:
         """Have everything run without the compiler, if it has been loaded at all."""
         if not self._is_eager and "torch._dynamo.eval_frame" in sys.modules:
-            self._is_eager = True
             _eager.hold()
+            self._let_go = weakref.finalize(self, _eager.let_go)  # whoever watches may be dropped without an end
+            self._let_go.atexit = False
 
     def let_compiler_work(self) -> None:
         """Leave it as it was."""
-        if self._is_eager:
-            self._is_eager = False
-            _eager.let_go()
+        if self._let_go is not None:
+            self._let_go()
+            self._let_go = None
 
 
 class _Eager:

@@ -117,22 +117,5 @@ def _counted(mask: Tensor | None, like: Tensor) -> Tensor:
 def _total(values: Tensor) -> Tensor:
     """Return the sum over samples; of rows of units as a product with ones, the fastest sum there is."""
     if values.dim() == 2:
-        return torch.mv(values.t(), _ones(values))
+        return torch.mv(values.t(), values.new_ones(values.shape[0]))
     return values.sum(dim=(1, 3))
-
-
-def _ones(rows: Tensor) -> Tensor:
-    """Return a one for each row; those for batches of usual size are kept."""
-    key = rows.shape[0], rows.dtype, rows.device
-    ones = _kept.get(key)
-    if ones is None:
-        ones = rows.new_ones(rows.shape[0])
-        if rows.shape[0] <= _LARGEST_KEPT:
-            if len(_kept) >= _MOST_KEPT:
-                _kept.clear()
-            _kept[key] = ones
-    return ones
-
-
-_kept: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
-_LARGEST_KEPT, _MOST_KEPT = 4096, 16
