@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -22,6 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 import gradscope
 import gradscope.scope as scope_module
 from benchmarks.plan import Plan
+from gradscope import schedule
 
 IMAGES = 60_000  # as many as MNIST's
 HISTOGRAM_INTERVAL = 10
@@ -142,9 +143,8 @@ class Watch(Bare):
         self.clock = OwnTime()
         self.cleanup.callback(setattr, scope_module, "time", time)
         self.clock.go()
-        self.scope = gradscope.watch(
-            self.model, self.optimizer, self.folder, schedule=self.schedule(), on_finding=self.found.append
-        )
+        with self.schedule() as own:
+            self.scope = gradscope.watch(self.model, self.optimizer, self.folder, schedule=own, on_finding=self.found.append)
         self.scope.start()
         self.cleanup.callback(self.scope.close)
         self.clock.stop()
@@ -155,9 +155,15 @@ class Watch(Bare):
         super().run(steps)
         self.clock.stop()
 
-    def schedule(self) -> Callable[[int], bool]:
-        """Return when the scope looks."""
-        return self.plan.default
+    @contextmanager
+    def schedule(self) -> Iterator[Callable[[int], bool] | None]:
+        """Yield when the scope looks, None for the default, which here is that of later steps; it is asked ahead of time."""
+        before = schedule.default
+        schedule.default = self.plan.default
+        try:
+            yield None
+        finally:
+            schedule.default = before
 
     def after_update(self, loss: Tensor) -> None:
         """Log the loss."""
@@ -175,9 +181,10 @@ class WatchEvery(Watch):
     name = "watch-every"
     what = "gradscope.watch, every step"
 
-    def schedule(self) -> Callable[[int], bool]:
-        """Return when the scope looks."""
-        return self.plan.dense
+    @contextmanager
+    def schedule(self) -> Iterator[Callable[[int], bool] | None]:
+        """Yield when the scope looks."""
+        yield self.plan.dense
 
 
 class Items(Bare):

@@ -125,9 +125,10 @@ def _is_parameter(node: Node) -> bool:
     for _ in range(4):
         if node is None:
             return False
-        if node.name().startswith("torch::autograd::AccumulateGrad"):
+        name = node.name()
+        if name.startswith("torch::autograd::AccumulateGrad"):
             return True
-        if len(node.next_functions) != 1 or not node.name().startswith(_VIEWS):
+        if not name.startswith(_VIEWS) or len(node.next_functions) != 1:
             return False
         node = node.next_functions[0][0]
     return False
@@ -159,7 +160,8 @@ def _leads_to(node: Node, leaf: Tensor) -> bool:
 
 def is_of_parameters(tensor: Tensor) -> bool:
     """Tell whether a tensor is a parameter, or one that was only viewed or cast: nothing of the samples is in it."""
-    return isinstance(tensor, nn.Parameter) or (tensor.grad_fn is not None and _is_parameter(tensor.grad_fn))
+    made = tensor.grad_fn
+    return isinstance(tensor, nn.Parameter) if made is None else _is_parameter(made)
 
 
 def without_inner(tensors: Sequence[Tensor]) -> list[Tensor]:

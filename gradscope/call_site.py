@@ -48,7 +48,7 @@ class CallSites:
     def __init__(self, network: nn.Module, names: Mapping[str, str] | None = None) -> None:
         """Take the network and names of the user's own for modules, by path."""
         self._paths: dict[int, str] = {}
-        self._forwards: set[CodeType] = {_CALL}
+        codes: set[CodeType] = {_CALL}
         self._kinds = (*module_classes(), Elementwise)
         own = names or {}
         for path, module in network.named_modules():
@@ -57,7 +57,12 @@ class CallSites:
             forward = getattr(type(module), "forward", None)  # a scripted module has none of its own
             code = getattr(inspect.unwrap(forward), "__code__", None) if forward is not None else None
             if code is not None and code.co_varnames[:1]:
-                self._forwards.add(code)
+                codes.add(code)
+
+        # By id: code is slow to hash. Whoever holds the codes keeps their ids.
+        self._forwards = {id(code): code for code in codes}
+        self._foreign: dict[int, tuple[CodeType, bool]] = {}
+        self._places: dict[object, Place] = {}
 
     def path(self, module: nn.Module) -> str | None:
         """Return a module's path, None for a module of another network."""
@@ -66,7 +71,7 @@ class CallSites:
     def of_module(self, module: nn.Module) -> Place | None:
         """Return the place of a call of an activation module, None where it is another network's."""
         path = self._paths.get(id(module))
-        return None if path is None else Place(activation_name(path, module), path, "", True)
+        return None if path is None else Place(activation_name(path, type(module)), path, "", True)
 
     def locate(self, function: str, depth: int = 2) -> Place | None:
         """Return the place of the call `depth` frames up, None where another network makes it.
@@ -76,30 +81,56 @@ class CallSites:
             depth: frames between the call and here.
         """
         frame: FrameType | None = sys._getframe(depth)
-        line = ""
+        of_user: FrameType | None = None  # the innermost frame that is neither torch's nor ours
         stranger: nn.Module | None = None
         for _ in range(_FURTHEST):
             if frame is None:
                 break
             code = frame.f_code
-            if not line and not code.co_filename.startswith((_TORCH, _OWN, _WRAPPERS, "<")):
-                line = f"{Path(code.co_filename).name}:{frame.f_lineno}"
-            if code in self._forwards:
+            if of_user is None and not self._is_foreign(code):
+                of_user = frame
+            if id(code) in self._forwards:
                 module = frame.f_locals.get(code.co_varnames[0])
                 path = self._paths.get(id(module)) if isinstance(module, nn.Module) else None
                 if path is not None:
                     assert isinstance(module, nn.Module)
-                    return self._place(path, stranger or module, function, line)
+                    return self._place(path, type(stranger or module), function, of_user)
                 if isinstance(module, nn.Module):
                     stranger = stranger or module
             frame = frame.f_back
-        return None if stranger is not None else Place(f"{function}@{line}" if line else function, "", line, False)
+        if stranger is not None:
+            return None
+        line = _line(of_user)
+        return Place(f"{function}@{line}" if line else function, "", line, False)
 
-    def _place(self, path: str, innermost: nn.Module, function: str, line: str) -> Place:
-        if isinstance(innermost, self._kinds):
-            return Place(activation_name(path, innermost), path, line, True)
-        where = f"{path}.{function}" if path else function
-        return Place(f"{where}@{line}" if line else where, path, line, True)
+    def _is_foreign(self, code: CodeType) -> bool:
+        """Tell whether code is not the user's: torch's, ours, or what checks shapes."""
+        known = self._foreign.get(id(code))
+        if known is None:
+            is_foreign = code.co_filename.startswith((_TORCH, _OWN, _WRAPPERS, "<"))
+            known = self._foreign[id(code)] = code, is_foreign
+        return known[1]
+
+    def _place(self, path: str, innermost: type[nn.Module], function: str, of_user: FrameType | None) -> Place:
+        key = path, innermost, function, None if issubclass(innermost, self._kinds) else _position(of_user)
+        place = self._places.get(key)
+        if place is None:
+            line = _line(of_user)
+            if issubclass(innermost, self._kinds):
+                place = Place(activation_name(path, innermost), path, line, True)
+            else:
+                where = f"{path}.{function}" if path else function
+                place = Place(f"{where}@{line}" if line else where, path, line, True)
+            self._places[key] = place
+        return place
+
+
+def _position(frame: FrameType | None) -> tuple[str, int] | None:
+    return None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
+def _line(frame: FrameType | None) -> str:
+    return "" if frame is None else f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
 def _renamed(path: str, names: Mapping[str, str]) -> str:
@@ -113,8 +144,8 @@ def _renamed(path: str, names: Mapping[str, str]) -> str:
     return path
 
 
-def activation_name(path: str, module: nn.Module) -> str:
-    """Return an activation module's name: its path, and its class where the path does not say it."""
-    kind = type(module).__name__.lower()
+def activation_name(path: str, module: type[nn.Module]) -> str:
+    """Return the name of an activation module: its path, and its class where the path does not say it."""
+    kind = module.__name__.lower()
     last = path.rpartition(".")[2].lower()
     return path if path and (kind in last or last in kind) and not last.isdigit() else f"{path}.{kind}".lstrip(".")

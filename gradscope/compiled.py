@@ -65,7 +65,8 @@ class CompiledParts:
         self.in_shadow = False
         self._wrappers: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._stand_ins = StandIns()
-        self._is_eager = False
+        self._let_go: weakref.finalize[..., CompiledParts] | None = None
+        self._has_own = False  # parts whose `compile()` was called
         self._parts = weakref.WeakSet(network.modules())
         self._registration: RemovableHandle | None = None
         self._calls: Calls | None = None  # while it stands beside the parts
@@ -86,13 +87,23 @@ class CompiledParts:
             if self._calls is not None:
                 self._calls.made(submodule)
                 self._stand_beside(module, submodule)
-                self._set_compiler_aside()
+                self.set_compiler_aside()
+
+    @property
+    def _is_eager(self) -> bool:
+        """Whether the compiler is set aside for this network."""
+        return self._let_go is not None
 
     @property
     def is_compiled(self) -> bool:
         """Whether the network itself is compiled, as a whole."""
         wrapped = any(getattr(wrapper, _INNER) is self.network for wrapper in self._wrappers)
         return wrapped or is_compiled_in_place(self.network)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether anything of the network was compiled, as far as was seen when it was last attached to."""
+        return bool(self._wrappers) or self._has_own
 
     def attach(self, calls: Calls) -> None:
         """Stand beside the compiled parts for one step."""
@@ -102,18 +113,17 @@ class CompiledParts:
         if frames is None:  # nothing can have been compiled in this process
             return
         by_themselves = [module for module in self.network.modules() if is_compiled_in_place(module)]  # module.compile()
+        self._has_own = bool(by_themselves)
         for wrapper in list(self._wrappers):
             self._stand_beside(wrapper, getattr(wrapper, _INNER))
         for module in by_themselves:
             self._stand_beside(module, module)
-        self._set_compiler_aside()
+        self.set_compiler_aside()
 
     def detach(self) -> None:
         """Leave everything as it was."""
         self._stand_ins.clear()
-        if self._is_eager:
-            self._is_eager = False
-            _eager.let_go()
+        self.let_compiler_work()
         self._calls = None
         self.shadows = []
 
@@ -185,10 +195,18 @@ class CompiledParts:
         with _eager.paused() if self._is_eager else contextlib.nullcontext():
             yield
 
-    def _set_compiler_aside(self) -> None:
-        if not self._is_eager:
-            self._is_eager = True
+    def set_compiler_aside(self) -> None:
+        """Have everything run without the compiler, if it has been loaded at all."""
+        if not self._is_eager and "torch._dynamo.eval_frame" in sys.modules:
             _eager.hold()
+            self._let_go = weakref.finalize(self, _eager.let_go)  # whoever watches may be dropped without an end
+            self._let_go.atexit = False
+
+    def let_compiler_work(self) -> None:
+        """Leave it as it was."""
+        if self._let_go is not None:
+            self._let_go()
+            self._let_go = None
 
 
 class _Eager:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+from torch._C import _get_function_stack_at, _len_torch_function_stack
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
 Handler = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
-_on: weakref.WeakSet[FunctionMode] = weakref.WeakSet()
+_all: weakref.WeakSet[FunctionMode] = weakref.WeakSet()
 
 
 class FunctionMode(TorchFunctionMode):
@@ -28,7 +29,8 @@ class FunctionMode(TorchFunctionMode):
     def __init__(self, handlers: Mapping[Callable[..., Any], Handler]) -> None:
         super().__init__()
         self._handlers = dict(handlers)
-        self._thread = 0
+        self._thread = 0  # in which it is on
+        _all.add(self)
 
     def __torch_function__(  # noqa: D105
         self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -41,20 +43,25 @@ class FunctionMode(TorchFunctionMode):
     @property
     def is_on(self) -> bool:
         """Whether calls are seen, in this thread."""
-        return self in _on and self._thread == threading.get_ident()
+        return self._thread == threading.get_ident()
 
     def turn_on(self) -> None:
         """See calls from now on."""
         if not self.is_on:
-            _on.add(self)
             self._thread = threading.get_ident()
-            _restack(self._below)
+            if _len_torch_function_stack():
+                _restack(self._below)
+            else:
+                _push_mode(self)
 
     def turn_off(self) -> None:
         """Let all calls pass unseen."""
         if self.is_on:
-            _on.discard(self)
-            _restack(lambda stack: [mode for mode in stack if mode is not self])
+            self._thread = 0
+            if _len_torch_function_stack() == 1 and _get_function_stack_at(0) is self:
+                _pop_mode()
+            else:
+                _restack(lambda stack: [mode for mode in stack if mode is not self])
 
     @contextlib.contextmanager
     def off(self) -> Iterator[None]:
@@ -92,7 +99,7 @@ def _restack(change: Callable[[list[Any]], list[Any]]) -> None:
 
 def _forget_in_child() -> None:
     """Turn off in a forked process, such as a data loader's worker, which has nobody to do it."""
-    for mode in list(_on):
+    for mode in list(_all):
         mode.turn_off()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -39,12 +41,14 @@ class ParameterSums:
         self._places = {id(p.parameter): i for i, p in enumerate(parameters)}
         self._is_plain = not any(p.is_stacked for p in parameters)
         self._copies: dict[nn.Parameter, Tensor | None] = {}  # None: the optimizer's state tells the step
-        self._whole: list[nn.Parameter] = []  # all of them, where their steps are taken in one go
+        self._own = [p.parameter for p in parameters]
+        self._is_fast = False  # gradients, weights and steps can be taken in one go
+        self._norms: list[Tensor] = []  # of gradients, weights and steps, where they are
         self.found: Found = {}
 
     def begin(self) -> None:
         """Forget the last step."""
-        self.found, self._copies, self._whole = {}, {}, []
+        self.found, self._copies, self._norms = {}, {}, []
 
     def decay_rates(self, optimizers: Sequence[torch.optim.Optimizer]) -> list[float]:
         """Return what weight decay alone shrinks each parameter by in a step, in units of its size; copies tensor rates.
@@ -67,8 +71,8 @@ class ParameterSums:
         """Take weights and gradients as an optimizer will use them, and the weights' signs if wanted."""
         if not looks_at_signs and self._take_all_gradients(optimizer):
             return
-        groups = groups_of(optimizer)
-        parameters = [p.parameter for p in self.parameters]
+        groups, parameters = groups_of(optimizer), self._own
+        self._is_fast = self._can_be_fast(optimizer)
         held = [i for i, p in enumerate(parameters) if id(p) in groups and p.grad is not None and not p.grad.is_sparse]
         left = [i for i in self._left_over if self.parameters[i].gradient is not None]
         present = held + left
@@ -88,9 +92,9 @@ class ParameterSums:
 
     def take_updates(self, optimizer: torch.optim.Optimizer) -> None:
         """Take how far the step that the optimizer has just made moved its parameters."""
-        if self._whole:
-            buffers = [optimizer.state[parameter]["momentum_buffer"] for parameter in self._whole]
-            self.found[ALL, "update_norm"] = torch.stack(_norms(buffers)) * optimizer.param_groups[0]["lr"]
+        if self._norms:
+            self._take_all_updates(optimizer)
+            return
         for group in optimizer.param_groups if self._copies else ():
             steps = list(self._steps(optimizer, group))
             for is_whole in (False, True):
@@ -99,24 +103,42 @@ class ParameterSums:
                 self._put("update_norm", [i for i, _ in chosen], [step for _, step in chosen], factor)
 
     def _take_all_gradients(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Take the gradients in one go where that is plain: one group that holds all parameters in order, SGD with momentum."""
+        """Take the gradients in one go where that is plain: one group that holds all parameters in order, SGD with momentum.
+
+        How the tensors are made (dense, on the CPU, ...) was looked at in the last record that went the long way.
+        """
         groups = optimizer.param_groups
-        if len(groups) != 1 or not self._is_plain or getattr(optimizer, "grad_scale", None) is not None:
+        if not self._is_fast or len(groups) != 1 or wants_copy(optimizer) or getattr(optimizer, "grad_scale", None) is not None:
             return False
         chosen: list[nn.Parameter] = groups[0]["params"]
-        if len(chosen) != len(self.parameters) or wants_copy(optimizer):
+        if len(chosen) != len(self.parameters) or not all(map(operator.is_, chosen, self._own)):
             return False
-        state = optimizer.state
         gradients = [parameter.grad for parameter in chosen]
-        for parameter, own, gradient in zip(chosen, self.parameters, gradients, strict=True):
-            if parameter is not own.parameter or gradient is None or gradient.is_sparse or parameter not in state:
-                return False
-            if state[parameter].get("momentum_buffer") is None or gradient.device != gradients[0].device:  # type: ignore[union-attr]
-                return False
-        self.found[ALL, "grad_norm"] = torch.stack(_norms(gradients))  # type: ignore[arg-type]
-        self.found[ALL, "weight_norm"] = torch.stack(_norms(chosen))
-        self._whole = chosen
+        if any(map(operator.is_, gradients, itertools.repeat(None))):
+            return False
+        self._norms = [*torch._foreach_norm(gradients), *torch._foreach_norm(chosen)]  # type: ignore[arg-type]
         return True
+
+    def _take_all_updates(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take the steps of all parameters in one go: the momentum, in units of the learning rate."""
+        count = len(self._own)
+        buffers = [state.get("momentum_buffer") for state in optimizer.state.values()]  # in the parameters' order
+        if len(buffers) == count and not any(map(operator.is_, buffers, itertools.repeat(None))):
+            self._norms += torch._foreach_norm(buffers)
+        norms = torch.stack(self._norms)
+        self.found[ALL, "grad_norm"], self.found[ALL, "weight_norm"] = norms[:count], norms[count : 2 * count]
+        if len(norms) > 2 * count:
+            self.found[ALL, "update_norm"] = norms[2 * count :].mul_(optimizer.param_groups[0]["lr"])
+
+    def _can_be_fast(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Tell whether all parameters, gradients and momenta are dense numbers on one device, the momenta in the same order."""
+        state = list(optimizer.state)
+        if not self._is_plain or len(state) != len(self._own) or not all(map(operator.is_, state, self._own)):
+            return False
+        buffers = [optimizer.state[parameter].get("momentum_buffer") for parameter in self._own]
+        tensors = [*self._own, *(parameter.grad for parameter in self._own), *buffers]
+        device = self._own[0].device
+        return all(t is not None and not t.is_sparse and t.dtype is torch.float32 and t.device == device for t in tensors)
 
     def _steps(self, optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> Iterator[tuple[int, Tensor, bool]]:
         """Yield the step of each of a group's parameters, whole or still to be multiplied by the learning rate."""
@@ -174,8 +196,5 @@ def _on_one_device(tensors: Sequence[Tensor]) -> bool:
 
 
 def _norms(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return the Euclidean norms. On the CPU a product with itself is the fastest sum of squares there is."""
-    if tensors[0].is_cpu and all(t.dtype is torch.float32 and t.is_contiguous() for t in tensors):
-        flat = [tensor.view(-1) for tensor in tensors]
-        return [torch.dot(values, values).sqrt_() for values in flat]
+    """Return the Euclidean norms."""
     return list(torch._foreach_norm([wide(tensor) for tensor in tensors]))

@@ -31,12 +31,14 @@ from gradscope.parameters import groups_of, member_parameters
 from gradscope.recorded_site import RecordedSite
 from gradscope.records import Records
 from gradscope.schedule import Schedule
-from gradscope.site_gradients import Gradients, combined, hook_network
+from gradscope.site_gradients import Gradients, hook_network
 from gradscope.site_recorder import SiteRecorder, StepCalls
 from gradscope.stack import Population
 from gradscope.stand_ins import Call, StandIns
+from gradscope.step_record import StepRecord
 from gradscope.timing import Timed
 from gradscope.user_activations import call_module, find_user_activations
+from gradscope.within_call import WithinCall
 
 MOST_READINGS = 20  # of a graph: each new set of sites has one, sets that change with every batch do not
 
@@ -52,6 +54,7 @@ class _Step:
     tensors: list[Tensor] = field(default_factory=list)  # the network's outputs, until the backward pass begins
     outputs: list[Gradients] = field(default_factory=list)  # the gradient at the network's output, one for each pass
     clipped: bool = False
+    are_gradients_taken: bool = False  # by the optimizer that is about to step
     scale: Tensor | None = None
 
 
@@ -88,7 +91,10 @@ class Recorder:
         self.parameters = member_parameters(self.network)
         self.timed = Timed()
         self._schedule = schedule
-        self._sites = SiteRecorder(self.network, has_members=self.has_members, sites=sites, names=names, timed=self.timed)
+        self._within = WithinCall()
+        self._sites = SiteRecorder(
+            self.network, has_members=self.has_members, sites=sites, names=names, timed=self.timed, within=self._within
+        )
         self._parameter_sums = ParameterSums(self.parameters, self.members, self._left_over())
         self._step: _Step | None = None
         self._readings: set[frozenset[str]] = set()
@@ -99,6 +105,7 @@ class Recorder:
         self._sites.follow_with(self._mode)
         self._compiled = CompiledParts(self.network, self._mode)
         self._stand_ins = StandIns()
+        self._is_attached = False
         self._own: list[nn.Module] = []  # element-wise modules of the user's
 
     def __enter__(self) -> Recorder:
@@ -162,12 +169,17 @@ class Recorder:
     def begin(self, step: int) -> bool:
         """Look from now on if the schedule names this step (0-based); tell whether it does."""
         if not self._schedule(step):
+            if self._is_attached:
+                self._detach()
             return False
         with self.timed:
-            self._detach()
             self._step, self._sites.step = _Step(step), StepCalls()
             self._parameter_sums.begin()
-            self._attach()
+            was_within = self._within.only
+            self._within.begin(len(self.records))
+            if not (self._is_attached and was_within and self._within.only):
+                self._detach()
+                self._attach()
         return True
 
     def gradients_ready(self, optimizer: torch.optim.Optimizer | None = None, scale: Tensor | None = None) -> None:
@@ -182,7 +194,10 @@ class Recorder:
             return
         with self.timed, Apart():
             self._mode.turn_off()
-            step.scale = scale if scale is not None else step.scale
+            step.are_gradients_taken = True
+            if scale is not None:
+                step.scale = scale
+                self._within.deny()
             looks_at_signs = len(self.records) % SIGNS_EVERY == 0
             for chosen in self.optimizers if optimizer is None else [optimizer]:
                 self._parameter_sums.take_gradients(chosen, looks_at_signs=looks_at_signs)
@@ -196,11 +211,14 @@ class Recorder:
             for chosen in self.optimizers if optimizer is None else [optimizer]:
                 self._parameter_sums.take_updates(chosen)
             if is_last:
-                self._detach()
+                if not self._within.only:  # else what stands in stays for the next step: `begin` decides
+                    self._detach()
                 self._close(step)
                 self._step = self._sites.step = None
             else:
-                self._mode.turn_on()
+                step.are_gradients_taken = False
+                if not self._within.only:
+                    self._mode.turn_on()
 
     # --- the backward pass ---
 
@@ -210,10 +228,7 @@ class Recorder:
             return function(*args, **kwargs)
         losses = args[0] if args else kwargs["tensors"]
         with self.timed:
-            if self._step is not None and self._was_discarded():
-                self._sites.discard_passes()
-                self._step.outputs = [slot for slot in self._step.outputs if not slot.has_come]
-                self._step.samples = self._step.last_samples
+            self._discard()
             try:
                 self._read_graph(calls, [losses] if isinstance(losses, Tensor) else list(losses))
             except Exception as error:
@@ -235,10 +250,13 @@ class Recorder:
                 with self.timed:
                     self._compiled.backward()
 
-    def _was_discarded(self) -> bool:
-        """Tell whether gradients that have come were thrown away: a step was left out because they overflowed, or an error."""
+    def _discard(self) -> None:
+        """Let go of gradients that have come if they were thrown away: a step was left out as they overflowed, or an error."""
         step = self._step
-        return step is not None and step.had_backward and all(p.parameter.grad is None for p in self.parameters)
+        if step is not None and step.had_backward and all(p.parameter.grad is None for p in self.parameters):
+            self._sites.discard_passes()
+            step.outputs = [slot for slot in step.outputs if not slot.has_come]
+            step.samples = step.last_samples
 
     def _gradients_asked(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         """Read the graph of `torch.autograd.grad`, too, where it is not that of a penalty on gradients."""
@@ -275,6 +293,7 @@ class Recorder:
         clips = is_clipping()
         if step is not None and not step.clipped and clips:
             step.clipped = True
+            self._within.deny()
             with self.timed, Apart():
                 self._parameter_sums.take_unclipped()
         if function in ACTIVATIONS and not clips:  # z.clamp_(min=0)
@@ -287,12 +306,38 @@ class Recorder:
         def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
             if not self._sees_network:
                 return call(*args, **kwargs)
+            if self._within.only:
+                return self._call_within(call, args, kwargs)
             self._network_begins(args, kwargs)
-            output = call(*args, **kwargs)
+            self._sites.in_call += 1
+            try:
+                output = call(*args, **kwargs)
+            finally:
+                self._sites.in_call -= 1
             self._network_ends(output)
             return output
 
         return called
+
+    def _call_within(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Call the network with the mode on for just as long."""
+        assert self._step is not None
+        with self.timed:
+            self._step.had_backward = any(slot.has_come for slot in self._step.outputs)
+            self._discard()
+            self._network_begins(args, kwargs)
+            leave_alone(self._mode)
+            self._mode.turn_on()
+        self._sites.in_call += 1
+        try:
+            output = call(*args, **kwargs)
+        finally:
+            self._sites.in_call -= 1
+            self._mode.turn_off()
+            look_again(self._mode)
+        with self.timed:
+            self._network_ends(output)
+        return output
 
     def _network_begins(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         step, calls = self._step, self._sites.step
@@ -305,7 +350,7 @@ class Recorder:
         if first is not None:  # samples, not the pixels or tokens in them
             step.last_samples = first.shape[-2] if self.has_members else first.shape[0]
             step.samples += step.last_samples
-        if not self._compiled.shadows and not calls.calls and runs_compiled_function():
+        if not self._within.only and not self._compiled.shadows and not calls.calls and runs_compiled_function():
             self._sites.notes[EAGER_NOTE] = None
 
     def _network_ends(self, output: object) -> None:
@@ -316,11 +361,15 @@ class Recorder:
         for tensor in without_inner(found):
             slot = Gradients(self.has_members, self.timed)
             step.outputs.append(slot)
-            step.tensors.append(tensor)
+            if not self._within.only:  # else no graph is read
+                step.tensors.append(tensor)
             hook_network(tensor, slot)
 
     @property
     def _sees_network(self) -> bool:
+        if self._within.only:
+            is_open = self._step is not None and not self._step.are_gradients_taken
+            return is_open and torch.is_grad_enabled() and not self._mode.is_on
         recomputes = self._sites.in_backward or self._compiled.in_shadow
         return self._mode.is_on and torch.is_grad_enabled() and not recomputes
 
@@ -336,13 +385,20 @@ class Recorder:
     # --- beginning and end of a step ---
 
     def _attach(self) -> None:
-        leave_alone(self._mode)
-        self._compiled.attach(Calls(self._network_begins, self._network_ends, self._part_compiled))
+        self._is_attached = True
+        if self._within.only:
+            self._compiled.set_compiler_aside()
+        else:
+            leave_alone(self._mode)
+            self._compiled.attach(Calls(self._network_begins, self._network_ends, self._part_compiled))
+            if self._compiled.has_parts:
+                self._within.deny()
         if not self._compiled.is_compiled:
             for module in self._own:
                 self._stand_ins.put(module, functools.partial(self._own_activation, module))
             self._stand_ins.put(self.network, self._network_called)
-        self._mode.turn_on()
+        if not self._within.only:
+            self._mode.turn_on()
 
     def _part_compiled(self, part: nn.Module) -> None:
         """Leave a network alone that is being compiled: the compiler would trace what stands in for it."""
@@ -350,6 +406,7 @@ class Recorder:
             self._stand_ins.clear()
 
     def _detach(self) -> None:
+        self._is_attached = False
         self._mode.turn_off()
         look_again(self._mode)
         self._stand_ins.clear()
@@ -358,32 +415,12 @@ class Recorder:
     def _close(self, step: _Step) -> None:
         self._sites.segments.clear()
         assert self._sites.step is not None
-        found: dict[tuple[str, str], Tensor] = dict(self._parameter_sums.found)
-        counts: dict[str, tuple[int, int]] = {}
-        batch = 0
-        for key, calls in self._sites.step.calls.items():
-            done = [call for call in calls if call.gradients.has_come] or calls  # passes without a gradient went nowhere
-            if not done:
-                continue
-            sums = done[0].sums
-            for other in done[1:]:
-                sums = sums.merged(other.sums)
-            batch = batch or sum(call.batch for call in done)
-            done[0].site.counted |= sums.counts.keys()
-            counts[key] = sums.count, sums.out_count
-            for name, value in sums.rows().items():
-                found[key, name] = value
-            self._gradient(step, found, (key, "into_gate"), [call.gradients.into_gate for call in done])
-            self._gradient(step, found, (key, "out_of_gate"), [call.gradients.out_of_gate for call in done])
-        self._gradient(step, found, ("", "output_grad_norm"), [slot.into_gate for slot in step.outputs])
+        self._within.end(was_called=self._sites.step.is_called_as_a_whole and EAGER_NOTE not in self._sites.notes)
+        record = StepRecord(self._parameter_sums.found, step.scale)
+        record.add_sites(self._sites.step.calls)
+        record.add_gradient(("", "output_grad_norm"), [slot.into_gate for slot in step.outputs])
         # where the network is never called as a whole: the samples that its first site has seen
-        self.records.add(step.number, step.samples or batch, found, counts)
-
-    @staticmethod
-    def _gradient(step: _Step, found: dict[tuple[str, str], Tensor], key: tuple[str, str], norms: list[Tensor | None]) -> None:
-        norm = combined([one for one in norms if one is not None], drop_overflows=step.scale is not None)
-        if norm is not None:
-            found[key] = norm if step.scale is None else norm / step.scale.to(norm.device)
+        self.records.add(step.number, step.samples or record.batch, record.found, record.counts)
 
 
 def _left_over_note(names: list[str]) -> Iterator[str]:

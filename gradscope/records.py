@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Key = tuple[str, str]  # place (site or parameter), statistic
+from gradscope.row_layout import Found, Key, Layout, RowLayout
+
 Count = tuple[int, int]  # samples of z and of a, the pixels or times in them included
-Layout = tuple[tuple[Key, torch.Size], ...]
 
 BUFFER_BYTES = 2**24  # on the device; enough for hundreds of records of a small network
 MOST_ROWS = 64
@@ -50,9 +49,9 @@ class Records:
         self.members = members
         self.steps: list[int] = []
         self.samples: list[int] = []
-        self._layout: Layout = ()
-        self._missing: dict[Key, Tensor] = {}
+        self._layout: RowLayout | None = None
         self._buffer: Tensor | None = None
+        self._rows: tuple[Tensor, ...] = ()  # of the buffer
         self._filled = 0
         self._counts: list[Mapping[str, Count]] = []
         self._segments: list[Segment] = []
@@ -63,7 +62,7 @@ class Records:
     def __len__(self) -> int:
         return len(self.steps)
 
-    def add(self, step: int, samples: int, found: Mapping[Key, Tensor], counts: Mapping[str, Count] | None = None) -> None:
+    def add(self, step: int, samples: int, found: Found, counts: Mapping[str, Count] | None = None) -> None:
         """Append one record. Known keys that are missing are filled with NaN; an unknown key or shape starts a new segment.
 
         Args:
@@ -74,29 +73,28 @@ class Records:
         """
         if not found:
             return
-        layout = tuple((key, values.shape) for key, values in found.items())
-        if not set(layout) <= set(self._layout):
+        if self._layout is None or not self._layout.fits(found):
             self.flush()
-            known = dict(self._layout) | dict(layout)
-            known = dict(sorted(known.items(), key=lambda item: len(item[1]) == 0))  # single numbers side by side
-            self._start(tuple(known.items()), next(iter(found.values())).device)
-        assert self._buffer is not None
-        if self._filled == len(self._buffer):
+            self._layout = RowLayout(found, self._layout)
+            self._layout.fits(found)
+            self._start(self._layout)
+        elif self._filled == len(self._rows):
             self.flush()
-        row = [found.get(key, missing) for key, missing in self._missing.items()]
-        torch.cat(_flat(row, self._buffer.device), out=self._buffer[self._filled])
+        torch.cat(self._layout.parts(found), out=self._rows[self._filled])
         self._filled += 1
-        self._counts.append(dict(counts or {}))
+        counts = dict(counts or {})
+        same = bool(self._counts) and self._counts[-1] == counts
+        self._counts.append(self._counts[-1] if same else counts)  # what is kept is the garbage collector's burden
         self.steps.append(step)
         self.samples.append(samples)
         self._number(1)
 
     def flush(self) -> None:
         """Copy what is in the buffer to the host."""
-        if self._buffer is not None and self._filled:
+        if self._layout is not None and self._buffer is not None and self._filled:
             rows = self._buffer[: self._filled].cpu().numpy().copy()
             behind = tuple(self.steps[-self._filled :]), tuple(self.samples[-self._filled :])
-            self._segments.append(Segment(self._layout, rows, tuple(self._counts), *behind))
+            self._segments.append(Segment(self._layout.layout, rows, tuple(self._counts), *behind))
             self._filled, self._counts = 0, []
             if len(self.steps) > MOST_RECORDS or sum(segment.rows.nbytes for segment in self._segments) > HOST_BYTES:
                 self._thin()
@@ -158,24 +156,11 @@ class Records:
         rows = [held.get(site, missing) for segment in self._segments for held in segment.counts]
         return np.array(rows, np.float32).reshape(-1, 2)
 
-    def _start(self, layout: Layout, device: torch.device) -> None:
-        values = sum(shape.numel() for _, shape in layout)
+    def _start(self, layout: RowLayout) -> None:
+        values = sum(shape.numel() for _, shape in layout.layout)
         rows = min(MOST_ROWS, max(1, BUFFER_BYTES // (4 * values)))
-        self._layout = layout
-        self._missing = {key: torch.full(shape, torch.nan, device=device) for key, shape in layout}
-        self._buffer = torch.empty(rows, values, device=device)
-
-
-def _flat(row: Sequence[Tensor], device: torch.device) -> list[Tensor]:
-    """Return the values as vectors; neighbouring single numbers are put together first, in one operation."""
-    parts: list[Tensor] = []
-    for single, run in groupby(row, key=lambda part: part.dim() == 0):
-        if single:
-            numbers = [part if part.device == device else part.to(device) for part in run]  # of a network on several devices
-            parts.append(torch.stack(numbers).float())
-        else:
-            parts += [part.flatten().to(device, torch.float32) for part in run]
-    return parts
+        self._buffer = torch.empty(rows, values, device=layout.device)
+        self._rows = self._buffer.unbind()
 
 
 def _slice(segment: Segment, key: Key, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -53,9 +53,9 @@ _FOLDERS = (Path(__file__).parent, *(Path(str(module.__file__)).parent for modul
 _NOT_THE_USERS = (*(f"{folder}{os.sep}" for folder in _FOLDERS), "<@beartype")  # files; the last two check types
 
 # A flush copies, judges and writes: soon after the start, where networks collapse, then seldom, and the seldomer the longer
-# it takes, so that it stays below a fiftieth of the time.
+# it takes, so that it stays below half a hundredth of the time.
 FIRST_FLUSHES = (10, 30, 100)  # steps
-FLUSH_S, FLUSH_FRAC = 10.0, 0.02
+FLUSH_S, FLUSH_FRAC = 10.0, 0.005
 """Seconds between flushes, and the largest share of the time that they may take."""
 
 
@@ -182,7 +182,8 @@ class Scope:
         self._ranks = ranks
         self._recorder: Recorder | None = recorder
         self._schedule, self._rules, self._on_finding = schedule, rules, on_finding
-        self._knows_ahead = schedule != OWN_SCHEDULE and len(recorder.optimizers) == 1  # a user's function is asked in time
+        self._is_single = len(recorder.optimizers) == 1
+        self._knows_ahead = schedule != OWN_SCHEDULE and self._is_single  # a user's function is asked in time
         self._series: dict[str, Series] = {}
         self._trace: Trace | None = None
         self._about = _about(recorder)
@@ -335,6 +336,12 @@ class Scope:
             return
         recorder = self._recorder
         if recorder is None:
+            return
+        if self._is_single and not recorder.is_looking:
+            self.step += 1
+            if self.step >= self._next_flush:
+                self._flush(recorder)
+            self._begin(recorder)
             return
         again = id(optimizer) in self._stepped
         self._stepped.add(id(optimizer))

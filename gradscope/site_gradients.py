@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,8 +11,6 @@ from gradscope import statistics
 from gradscope.autograd_graph import Node, comes_straight_from
 from gradscope.timing import Timed
 from gradscope.transforms import without_transforms
-
-Name = Literal["into_gate", "out_of_gate"]
 
 
 @dataclass
@@ -27,10 +23,17 @@ class Gradients:
     out_of_gate: Tensor | None = None  # norm of Gz
     hooked_before: bool = False  # Gz is read from z itself
 
-    def take(self, name: Name, gradient: Tensor) -> None:
-        """Measure a gradient that passes."""
-        with self.timed, torch.no_grad():
-            setattr(self, name, measure(gradient, self.has_members))
+    def take(self, into_gate: Tensor | None, out_of_gate: Tensor | None) -> None:
+        """Measure gradients that pass."""
+        if torch.is_grad_enabled():  # the graph of a penalty is being made
+            with torch.no_grad():
+                self.take(into_gate, out_of_gate)
+            return
+        with self.timed:
+            if into_gate is not None:
+                self.into_gate = measure(into_gate, self.has_members)
+            if out_of_gate is not None:
+                self.out_of_gate = measure(out_of_gate, self.has_members)
 
     @property
     def has_come(self) -> bool:
@@ -41,7 +44,7 @@ class Gradients:
 def measure(gradient: Tensor, has_members: bool) -> Tensor:
     """Return a gradient's norm per member, one network's without axes; see `statistics.norm`."""
     plain = without_transforms(gradient)
-    if has_members or plain.device.type == "mps":
+    if has_members or plain.is_mps:
         return statistics.norm(plain if has_members else plain.unsqueeze(0)).squeeze(0)
     norm: Tensor = torch.linalg.vector_norm(plain, dtype=torch.float64)
     return norm
@@ -53,33 +56,23 @@ def hook_output(output: Tensor, z: Tensor, made_z: Node | None, into: Gradients)
     One operation's own gradients are exact where z feeds others, too; of several operations only the output's can be had.
     """
     if not comes_straight_from(output, z, made_z):
-        output.register_hook(_taker(into, "into_gate"))
+        output.register_hook(lambda gradient: into.take(gradient, None))
         return False
 
-    def at_node(sent: tuple[Tensor | None, ...], arrived: tuple[Tensor | None, ...]) -> None:
-        if arrived[0] is not None:
-            into.take("into_gate", arrived[0])
-        if sent and sent[0] is not None:
-            into.take("out_of_gate", sent[0])
-
     assert output.grad_fn is not None
-    output.grad_fn.register_hook(at_node)
+    output.grad_fn.register_hook(lambda sent, arrived: into.take(arrived[0], sent[0] if sent else None))
     return True
 
 
 def hook_before(z: Tensor, into: Gradients) -> None:
     """Fill in Gz from the tensor itself: all that flows back into z."""
     into.hooked_before = True
-    z.register_hook(_taker(into, "out_of_gate"))
+    z.register_hook(lambda gradient: into.take(None, gradient))
 
 
 def hook_network(output: Tensor, into: Gradients) -> None:
     """Fill in the gradient at the network's output."""
-    output.register_hook(_taker(into, "into_gate"))
-
-
-def _taker(into: Gradients, name: Name) -> Callable[[Tensor], None]:
-    return lambda gradient: into.take(name, gradient)
+    output.register_hook(lambda gradient: into.take(gradient, None))
 
 
 def combined(norms: list[Tensor], *, drop_overflows: bool) -> Tensor | None:

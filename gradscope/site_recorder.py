@@ -28,6 +28,7 @@ from gradscope.transforms import is_transformed, unwrapped, without_transforms
 from gradscope.unit_activation import UnitActivation
 from gradscope.unit_axis import laid_out, unit_axis
 from gradscope.user_activations import call_module
+from gradscope.within_call import WithinCall
 
 # Calls of one place within a pass that are sites of their own: a cell unrolled over hundreds of steps is no deep network.
 MOST_CALLS = 64
@@ -48,7 +49,14 @@ class SiteRecorder:
     """Sees calls through a function mode; `step` is None where no step is looked at."""
 
     def __init__(
-        self, network: nn.Module, *, has_members: bool, sites: Sequence[str], names: Mapping[str, str] | None, timed: Timed
+        self,
+        network: nn.Module,
+        *,
+        has_members: bool,
+        sites: Sequence[str],
+        names: Mapping[str, str] | None,
+        timed: Timed,
+        within: WithinCall,
     ) -> None:
         self.has_members = has_members
         self.sites: dict[str, RecordedSite] = {}  # in forward order
@@ -56,6 +64,8 @@ class SiteRecorder:
         self.notes: dict[str, None] = {}
         self.step: StepCalls | None = None
         self.in_backward = False
+        self.in_call = 0  # of the network
+        self.within = within
         self.segments = checkpointing.Segments()
         self._call_sites = CallSites(network, names)
         self._patterns = tuple(sites)
@@ -74,6 +84,8 @@ class SiteRecorder:
         """Call an element-wise function, and record the call."""
         z = args[1] if function in COMPOSITES else pre_activation(args, kwargs)
         step, call = self.step, None
+        if not self.in_call:
+            self.within.deny()
         if step is not None and z is not None and z.is_floating_point() and z.numel():
             with self._timed:
                 try:  # what goes wrong in looking must never reach the training
@@ -150,6 +162,8 @@ class SiteRecorder:
             hook_before(before, call.gradients)
         elif not both and before is seen and seen.grad_fn is not made_z:  # and no identity
             self.notes[f"{call.site.key}: works in place on a part of a tensor; its gradients are not seen"] = None
+        if self.within.only:  # no graph is read
+            return
         step.nodes[seen.grad_fn] = call.site.key
         if not both:
             step.accounted |= between([seen], [before])
@@ -201,6 +215,9 @@ class SiteRecorder:
 
     def _reserve(self, step: StepCalls, name: str) -> None:
         """Note that a site was passed whose recording will come with the recomputation, in the backward pass."""
+        if self.within.only:  # what is run again would not be seen
+            return
+        self.within.deny()
         if self.in_backward:  # a part within a part that is run again
             key = self.segments.next_key()
             if key is not None:
@@ -227,6 +244,8 @@ class SiteRecorder:
 
     def _opaque(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         output = function(*args, **kwargs)
+        if not self.in_call:
+            self.within.deny()
         if self.step is not None and torch.is_grad_enabled() and not self.in_backward:
             with self._timed:
                 try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradscope.gates import Gate
+from gradscope.gates import Counted, Gate
 from gradscope.statistics import plain_norm, wide
 
 COUNTS = ("nonpositive", "saturated", "closed")
@@ -74,20 +74,14 @@ def sums_before(z: Tensor, gate: Gate, raw: Tensor) -> SiteSums:
     """
     z = wide(z)
     nonpositive = torch.le(z, 0, out=torch.empty_like(z))
-    counted = gate.count(z, nonpositive, raw)
-    counts = {"nonpositive": _total(nonpositive)}
-    if counted.saturated is not nonpositive:
-        counts["saturated"] = _counted(counted.saturated, counts["nonpositive"])
-    if counted.closed is nonpositive is not counted.saturated:
-        counts["closed"] = counts["nonpositive"]
-    elif counted.closed is not counted.saturated:
-        counts["closed"] = _counted(counted.closed, counts["nonpositive"])
-    first = z[:1] if z.dim() == 2 else z[:, :1, :, :1]
-    apart = z - first
-    shift = _total(apart)
-    spread = _total(apart.mul_(apart))
-    first = first.reshape(shift.shape).clone()  # z may be overwritten
-    return SiteSums(samples_of(z), counts, first, shift, spread)
+    counts = _counts(gate.count(z, nonpositive, raw), nonpositive, _total(nonpositive))
+    if z.dim() == 2:
+        first = z[0].clone()  # z may be overwritten
+        apart = torch.sub(z, first, out=nonpositive)  # counted already: the memory is in the cache
+    else:
+        first = z[:, 0, :, 0].clone()
+        apart = z - first[:, None, :, None]
+    return SiteSums(samples_of(z), counts, first, _total(apart), _total(apart.mul_(apart)))
 
 
 def add_output(sums: SiteSums, a: Tensor) -> None:
@@ -103,6 +97,19 @@ def samples_of(laid: Tensor) -> int:
     return laid.shape[0] if laid.dim() == 2 else laid.shape[1] * laid.shape[3]
 
 
+def _counts(masks: Counted, nonpositive: Tensor, total: Tensor) -> dict[str, Tensor]:
+    """Return the counts; `total` is that of `nonpositive`, which the masks often are as well."""
+    saturated, closed = masks
+    counts = {"nonpositive": total}
+    if saturated is not nonpositive:
+        counts["saturated"] = _counted(saturated, total)
+    if closed is nonpositive is not saturated:
+        counts["closed"] = total
+    elif closed is not saturated:
+        counts["closed"] = _counted(closed, total)
+    return counts
+
+
 def _counted(mask: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if mask is None else _total(mask)
 
@@ -110,5 +117,5 @@ def _counted(mask: Tensor | None, like: Tensor) -> Tensor:
 def _total(values: Tensor) -> Tensor:
     """Return the sum over samples; of rows of units as a product with ones, the fastest sum there is."""
     if values.dim() == 2:
-        return torch.mv(values.t(), values.new_ones(len(values)))
+        return torch.mv(values.t(), values.new_ones(values.shape[0]))
     return values.sum(dim=(1, 3))

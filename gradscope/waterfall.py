@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -20,19 +21,22 @@ def waterfalls(traces: Sequence[Trace]) -> list[Waterfall]:
     Where each site feeds the next, the transmissions of one trace multiply exactly to its gradient norm at a site over that at
     the output; medians of several traces do so only roughly, so `remaining` is the median over the traces, not the product of
     medians. Where branches part, `remaining` is what was measured, and a gate that is shut in one of them takes nothing from
-    the others.
+    the others. Of traces whose sites differ, as where a network builds itself anew for each seed, those count that are alike
+    and most.
     """
-    if not traces or not traces[0].sites:
+    by_sites = Counter(tuple(_names(trace)) for trace in traces)
+    most = max(by_sites, key=lambda names: by_sites[names], default=())
+    if not most:
         return []
+    traces = [trace for trace in traces if tuple(_names(trace)) == most]
     steps = sorted(set.intersection(*(set(trace.steps.tolist()) for trace in traces)))
     if len(steps) > MOST_STEPS:
         steps = [steps[i] for i in np.linspace(0, len(steps) - 1, MOST_STEPS).round().astype(int)]
     rows = [{int(step): i for i, step in enumerate(trace.steps)} for trace in traces]
-    names = list(_names(traces[0]))
-    return [_at(step, [(trace, row[step]) for trace, row in zip(traces, rows, strict=True)], names) for step in steps]
+    return [_at(step, [(trace, row[step]) for trace, row in zip(traces, rows, strict=True)], most) for step in steps]
 
 
-def _at(step: int, records: list[tuple[Trace, int]], names: list[tuple[str, bool]]) -> Waterfall:
+def _at(step: int, records: list[tuple[Trace, int]], names: Sequence[tuple[str, bool]]) -> Waterfall:
     ratios = [_ratios(trace, record) for trace, record in records]
     left = [_left(trace, record, found) for (trace, record), found in zip(records, ratios, strict=True)]
     medians = zip(names, _medians(ratios), _medians(left), strict=True)

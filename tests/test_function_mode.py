@@ -26,7 +26,8 @@ def _stack_is_as_before():
     while _get_current_function_mode_stack():
         _pop_mode()
     torch._GLOBAL_DEVICE_CONTEXT.device_context = _device.CURRENT_DEVICE = None
-    function_mode._on.clear()
+    for mode in list(function_mode._all):
+        mode.turn_off()
     assert after == before
 
 
@@ -318,7 +319,11 @@ class Looking(Dataset):
 
     def __getitem__(self, i):
         torch.relu(X)
-        return len(_get_current_function_mode_stack()), len(function_mode._on), torch.utils.data.get_worker_info() is not None
+        return (
+            len(_get_current_function_mode_stack()),
+            sum(mode.is_on for mode in function_mode._all),
+            torch.utils.data.get_worker_info() is not None,
+        )
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

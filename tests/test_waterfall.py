@@ -1,5 +1,7 @@
 """The gradient waterfall: exact per trace, medians over traces, zeros and gaps."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -137,3 +139,13 @@ def test_of_nothing_nothing():
     assert waterfalls([]) == []
     assert waterfalls([example(records=0)]) == []
     assert waterfalls([example(())]) == []
+
+
+def test_traces_with_other_sites_are_left_out():
+    """As where a network builds itself anew for each seed."""
+    one = with_transmissions([0.5] * 3, [0.1, 0.2, 1.0], records=1)
+    alike = [with_transmissions([0.25] * 3, [0.1, 0.2, 1.0], records=1)] * 2
+    other = dataclasses.replace(one, sites=tuple(dataclasses.replace(site, name=f"other.{site.name}") for site in one.sites))
+    (found,) = waterfalls([other, *alike])
+    assert [stage.name for stage in found.stages][0] == "3.shuts"
+    assert found.stages[0].transmission == pytest.approx(0.25)
