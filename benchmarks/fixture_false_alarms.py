@@ -224,7 +224,8 @@ def totals(results: Sequence[dict[str, Any]]) -> list[str]:
             checks, wrong = sum(result["checks"] for result in these), sum(result["wrong"] for result in these)
             if checks:
                 bound = 100 * largest_share(wrong, checks)
-                lines.append(f"{what}, {way}: {wrong} of {checks}, so at most {bound:.2g} % with {100 * CONFIDENCE:.0f} % confidence")
+                sure = f"at most {bound:.2g} % with {100 * CONFIDENCE:.0f} % confidence"
+                lines.append(f"{what}, {way}: {wrong} of {checks}, so {sure}")
     return lines
 
 
