@@ -324,6 +324,7 @@ class Recorder:
         assert self._step is not None
         with self.timed:
             self._step.had_backward = any(slot.has_come for slot in self._step.outputs)
+            self._step.last_samples = 0  # this pass has not begun
             self._discard()
             self._network_begins(args, kwargs)
             leave_alone(self._mode)

@@ -18,7 +18,6 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from gradscope import schedule as schedules
 from gradscope.diagnosis import diagnose
 from gradscope.errors import FindingError, GradscopeWarning, WatchError, WriteError
 from gradscope.logged import Series, as_number
@@ -29,10 +28,11 @@ from gradscope.ranks import Ranks
 from gradscope.recorder import Recorder
 from gradscope.renderers.tensorboard import TensorBoardLog
 from gradscope.report import Coverage, Finding, save_report
-from gradscope.rules import RULES, Rule
+from gradscope.rules import Rule
 from gradscope.schedule import Schedule
 from gradscope.trace import Task, Trace
 from gradscope.versions import versions
+from gradscope.watch_arguments import OWN_SCHEDULE, check_arguments
 from gradscope.watch_report import (
     ARM,
     TENSORBOARD,
@@ -44,7 +44,6 @@ from gradscope.watch_report import (
 )
 from gradscope.watched_diagnosis import WatchedDiagnosis
 
-OWN_SCHEDULE = "own function"
 MOST_IDLE = 1000  # steps that the schedule is asked for ahead
 SEED = 0  # of a training of the user's own it is not known
 OnFinding = Literal["warn", "raise", "ignore"] | Callable[[Finding], object]
@@ -107,61 +106,19 @@ def watch(
     >>> scope.diagnosis.verdict
     'healthy'
     """
-    if not isinstance(model, nn.Module):
-        raise WatchError(f"watch: model: expected a torch.nn.Module, got {type(model).__name__}")
-    if schedule is not None and every is not None:
-        raise WatchError("watch: expected either schedule or every, got both")
-    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
-        raise WatchError(f"watch: every: expected a whole number of steps of at least 1, got {every!r}")
-    if schedule is not None and not callable(schedule):
-        raise WatchError(f"watch: schedule: expected a function of the step, got {type(schedule).__name__}")
-    if not callable(on_finding) and on_finding not in ("warn", "raise", "ignore"):
-        raise WatchError(f"watch: on_finding: expected 'warn', 'raise', 'ignore' or a function, got {on_finding!r}")
-    if log_dir is not None and not isinstance(log_dir, str | os.PathLike):
-        raise WatchError(f"watch: log_dir: expected the path of a folder, got {type(log_dir).__name__}")
-    patterns, chosen_rules = _patterns(sites), _rules(rules)
-    _check_names(names)
-    optimizers = torch_optimizers(optimizer)
-    chosen, name = schedule or schedules.default, "default" if schedule is None else OWN_SCHEDULE
-    if every is not None:
-        chosen, name = schedules.every(every), f"every {every}"
-    recorder = Recorder(model, optimizers, chosen, sites=patterns, names=names)
-    return Scope(recorder, Ranks(model), name, None if log_dir is None else Path(log_dir), chosen_rules, on_finding)
-
-
-def _patterns(sites: object) -> tuple[str, ...]:
-    patterns = (sites,) if isinstance(sites, str) else sites
-    if not isinstance(patterns, list | tuple | set | frozenset):
-        raise WatchError(f"watch: sites: expected patterns such as 'encoder.*', got {type(sites).__name__}")
-    for pattern in patterns:
-        if not isinstance(pattern, str):
-            raise WatchError(f"watch: sites: expected patterns such as 'encoder.*', got {pattern!r} among them")
-    return tuple(patterns)
-
-
-def _rules(rules: object) -> tuple[type[Rule], ...]:
-    if rules is None:
-        return tuple(RULES)
-    expected = "watch: rules: expected classes of rules, such as [gradscope.rules.dead_layer.DeadLayer], got"
-    if isinstance(rules, str) or not isinstance(rules, Sequence):
-        raise WatchError(f"{expected} {rules!r}")
-    for rule in rules:
-        if not (isinstance(rule, type) and issubclass(rule, Rule)):
-            found = repr(rule) if isinstance(rule, str) else f"an instance of {type(rule).__name__}"
-            raise WatchError(f"{expected} {rule.__name__ if isinstance(rule, type) else found} among them")
-    if not rules:
-        raise WatchError(f"{expected} none")
-    return tuple(rules)
-
-
-def _check_names(names: object) -> None:
-    if names is None:
-        return
-    if not isinstance(names, Mapping):
-        raise WatchError(f"watch: names: expected a mapping of modules' paths to names, got {type(names).__name__}")
-    for path, name in names.items():
-        if not (isinstance(path, str) and isinstance(name, str)):
-            raise WatchError(f"watch: names: expected a mapping of modules' paths to names, got {path!r}: {name!r} in it")
+    chosen = check_arguments(
+        model=model,
+        log_dir=log_dir,
+        schedule=schedule,
+        every=every,
+        sites=sites,
+        rules=rules,
+        on_finding=on_finding,
+        names=names,
+    )
+    recorder = Recorder(model, torch_optimizers(optimizer), chosen.schedule, sites=chosen.patterns, names=names)
+    folder = None if log_dir is None else Path(log_dir)
+    return Scope(recorder, Ranks(model), chosen.schedule_name, folder, chosen.rules, on_finding)
 
 
 class Scope:

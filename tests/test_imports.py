@@ -68,6 +68,7 @@ NEED_TORCH = {
     "gradscope.unit_axis",
     "gradscope.user_activations",
     "gradscope.versions",
+    "gradscope.watch_arguments",
 }
 EVERY = sorted(
     module.name
