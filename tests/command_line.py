@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import pty
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,3 +64,23 @@ def process(*arguments: str | Path, cwd: Path | None = None, **changes: str) -> 
         command(*arguments), capture_output=True, check=False, cwd=cwd, env=environment(**changes), stdin=subprocess.DEVNULL
     )
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def on_a_terminal(
+    arguments: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
+    """Run a process with all streams on a terminal; return its exit code and what the terminal got."""
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(arguments, stdout=follower, stderr=follower, stdin=follower, cwd=cwd, env=env)
+    os.close(follower)
+    got = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:  # how Linux ends a terminal
+            break
+        if not part:
+            break
+        got += part
+    os.close(leader)
+    return child.wait(), got

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import pty
-import subprocess
 import sys
 
 import pytest
+from command_line import on_a_terminal
 
 from gradscope.progress import training_progress
 
@@ -18,24 +17,10 @@ CODE = (
 )
 
 
-def on_a_terminal(code: str, **environment: str) -> bytes:
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stderr=follower, stdout=subprocess.DEVNULL, env=os.environ | environment
-    )
-    os.close(follower)
-    written = b""
-    while True:
-        try:
-            part = os.read(leader, 65536)
-        except OSError:  # how Linux ends a terminal
-            break
-        if not part:
-            break
-        written += part
-    os.close(leader)
-    assert process.wait() == 0
-    return written
+def written_to_a_terminal(code: str, **environment: str) -> bytes:
+    ended, got = on_a_terminal([sys.executable, "-c", code], env=os.environ | environment)
+    assert ended == 0
+    return got
 
 
 @pytest.mark.parametrize("enabled", [None, False, True])
@@ -47,18 +32,18 @@ def test_nothing_without_a_terminal(enabled: bool | None, capfd: pytest.CaptureF
 
 
 def test_a_terminal_shows_text_rate_and_steps() -> None:
-    written = on_a_terminal(CODE, TERM="xterm", COLUMNS="120")
+    written = written_to_a_terminal(CODE, TERM="xterm", COLUMNS="120")
     assert b"[bold]control[/bold]" in written
     assert b"40/40 steps" in written
     assert b"steps/s" in written
 
 
 def test_a_dumb_terminal_shows_nothing() -> None:
-    assert on_a_terminal(CODE, TERM="dumb") == b""
+    assert written_to_a_terminal(CODE, TERM="dumb") == b""
 
 
 def test_quiet_shows_nothing_on_a_terminal() -> None:
-    assert on_a_terminal(CODE.replace("(40)", "(40, enabled=False)"), TERM="xterm") == b""
+    assert written_to_a_terminal(CODE.replace("(40)", "(40, enabled=False)"), TERM="xterm") == b""
 
 
 def test_an_interrupt_passes_through() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import pty
 import shutil
 import subprocess
 import sys
 
 import pytest
-from command_line import MAIN, command, environment, process
+from command_line import MAIN, command, environment, on_a_terminal, process
 
 SICK = "data: digits\nstack: {hidden: [16, 16], activations: [relu, sigmoid, relu]}\nseeds: 2\nexpect: healthy\n"
 BAD = "data: digits\nstack: {hidden: [16], activations: [rleu, none]}\n"
@@ -56,22 +55,8 @@ def test_a_reader_that_goes_away_changes_nothing_but_the_output(folder):
 
 
 def in_terminal(folder, *arguments, **changes):
-    """Run the command with all streams on a terminal; return its exit code and what the terminal got."""
-    leader, follower = pty.openpty()
-    environ = environment(**({"GITHUB_ACTIONS": ""} | changes))
-    child = subprocess.Popen(command(*arguments), stdout=follower, stderr=follower, stdin=follower, cwd=folder, env=environ)
-    os.close(follower)
-    got = b""
-    while True:
-        try:
-            part = os.read(leader, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        got += part
-    os.close(leader)
-    return child.wait(), got.decode()
+    code, got = on_a_terminal(command(*arguments), cwd=folder, env=environment(**({"GITHUB_ACTIONS": ""} | changes)))
+    return code, got.decode()
 
 
 def test_colour_on_a_terminal_none_under_no_color(folder):

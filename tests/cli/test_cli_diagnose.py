@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import resource
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import reports
-from command_line import call, command, environment, process
+from command_line import call, command, environment, on_a_terminal, process
 from small_trials import PUBLISHED, stack_text
 
 from gradscope.report import save_report
@@ -142,21 +141,8 @@ def test_without_a_terminal_no_colour_and_no_progress(small, tmp_path):
 
 
 def in_terminal(arguments, **changes):
-    """Run the command with stdout and stderr on a terminal; return its exit code and what the terminal got."""
-    leader, follower = pty.openpty()
-    child = subprocess.Popen(command(*arguments), stdout=follower, stderr=follower, stdin=follower, env=environment(**changes))
-    os.close(follower)
-    got = b""
-    while True:
-        try:
-            part = os.read(leader, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        got += part
-    os.close(leader)
-    return child.wait(), got.decode()
+    code, got = on_a_terminal(command(*arguments), env=environment(**changes))
+    return code, got.decode()
 
 
 def test_a_terminal_gets_colour_and_progress_unless_it_asks_for_none(tmp_path):
