@@ -102,12 +102,13 @@ class Standing:
 
     @property
     def verdict(self) -> Verdict:
-        """Sick where an error stands, undecided where the share of seeds could not be judged, else healthy."""
-        rules = {finding.rule for finding in self.whole.findings}
-        if any(self.stands(rule, at_least="error") for rule in rules):
+        """Sick where an error stands, undecided where seeds that could not be judged might make one stand, else healthy."""
+        errors = [self.count(rule, at_least="error") for rule in {finding.rule for finding in self.whole.findings}]
+        most = max(errors, default=0)
+        if most >= self.needed:
             return "sick"
         unclear = sum(one.verdict == "undecided" for one in self.alone)
-        return "undecided" if unclear >= self.needed else "healthy"
+        return "undecided" if unclear and most + unclear >= self.needed else "healthy"
 
     def _all(self) -> Iterable[Finding]:
         return (finding for one in self.alone for finding in one.findings)
