@@ -128,8 +128,10 @@ def test_code_that_fails_is_told_by_the_line_that_names_it(fast, written, tmp_pa
         "from torch import nn\n"
         "def narrow(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n"
         "def other(): return nn.Linear(63, 10)\n"
+        "def script(): raise SystemExit(0)\n"
     )
-    for name, phrase in (("narrow", "(batch, outputs of digits), got ["), ("other", "failed")):
+    cases = {"narrow": "(batch, outputs of digits), got [", "other": "failed", "script": "SystemExit: 0"}
+    for name, phrase in cases.items():
         result = check_recipe(
             written(model_text(f"checked_models:{name}") + "expect: healthy\n"), CheckOptions(allow_code=True, fast=fast)
         )
