@@ -54,8 +54,8 @@ class Baseline(_Part):
     gradscope: str = __version__
     recipe: str
     verdict: Verdict
-    share: float
-    seeds: list[int]
+    share: float = Field(gt=0, le=1)
+    seeds: list[int] = Field(min_length=1)
     steps: int
     rules: list[str]
     """Those that could be relied on after so many steps; findings of others are not compared."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from gradscope.report import Number
 from gradscope.rules.flow import remaining
@@ -42,8 +42,8 @@ class Measured(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null")
 
     value: Number
-    tolerance: float | None = None
-    factor: float | None = None
+    tolerance: float | None = Field(default=None, ge=0)
+    factor: float | None = Field(default=None, ge=1)
 
     def is_left_by(self, now: float, widened: float = 1.0) -> bool:
         """Tell whether `now` is further away than chance takes it; `widened` is for fewer seeds than the baseline's."""
@@ -63,8 +63,8 @@ def at_start(traces: Sequence[Trace]) -> Samples:
         return {}
     first = slice(0, 1)
     found = _sites(traces, first)
-    for i, name in enumerate(stable_names(traces)):
-        modes = [median_common_mode_at_start(trace, i) if i < len(trace.sites) else None for trace in traces]
+    for name, places in _placed(traces).items():
+        modes = [None if i is None else median_common_mode_at_start(trace, i) for trace, i in zip(traces, places, strict=True)]
         if any(mode is not None for mode in modes):
             found[name]["common_mode"] = [math.nan if mode is None else mode for mode in modes]
     return found
@@ -132,6 +132,12 @@ def stable_names(traces: Sequence[Trace]) -> list[str]:
     return names
 
 
+def _placed(traces: Sequence[Trace]) -> dict[str, list[int | None]]:
+    """Return for each site of the first seed where it stands in each seed, which may have found them in another order."""
+    orders = [{name: i for i, name in enumerate(stable_names([trace]))} for trace in traces]
+    return {name: [order.get(name) for order in orders] for name in stable_names(traces)}
+
+
 def _sites(traces: Sequence[Trace], records: slice | None) -> dict[str, dict[str, Sequence[float]]]:
     found: dict[str, dict[str, Sequence[float]]] = {}
     kinds: Sequence[tuple[str, Callable[[Trace, int], FloatArray | None]]] = (
@@ -139,10 +145,10 @@ def _sites(traces: Sequence[Trace], records: slice | None) -> dict[str, dict[str
         ("saturated_frac", _saturated),
         ("remaining", _remaining),
     )
-    for i, name in enumerate(stable_names(traces)):
+    for name, places in _placed(traces).items():
         found[name] = {}
         for statistic, of in kinds:
-            series = [of(trace, i) if i < len(trace.sites) else None for trace in traces]
+            series = [None if i is None else of(trace, i) for trace, i in zip(traces, places, strict=True)]
             values = [
                 math.nan if one is None else _median(one[records or slice(window_start(trace), None)])
                 for one, trace in zip(series, traces, strict=True)

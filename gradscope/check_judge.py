@@ -84,7 +84,9 @@ def judge(traces: Sequence[Trace], asked: Asked) -> CheckResult:
         traces, standing, name=asked.name, steps=asked.steps, rules=relied, versions=None if asked.is_fast else asked.versions
     )
     against = [*_missing(standing, relied, asked), *_unexpected(standing, asked, None if asked.update else old)]
-    changes = _without_repeats(compare(old, now, asked.where, start_only=asked.is_fast), against) if old else []
+    changes = compare(old, now, asked.where, start_only=asked.is_fast) if old else []
+    changes = _without_repeats(changes, [one for one in against if one.fails])
+    against = _without_repeats(against, changes)  # those that fail by the baseline are told as such
     if asked.strict and old is None and asked.baseline and not asked.update:
         changes.append(_no_baseline(asked))
     unclear = _unclear(standing, relied, asked)
@@ -169,15 +171,17 @@ def _unexpected(standing: Standing, asked: Asked, accepted: Baseline | None) -> 
         for finding in (accepted.findings if accepted and tuple(asked.expected) != (HEALTHY,) else ())
         if finding.seeds.get("error", 0) > 0
     }
+    foreseen = {found.site for found in standing.findings if found.rule in asked.expected}
     for rule in asked.rules:
         if rule.slug in asked.expected or rule.slug in known:
             continue
         if standing.stands(rule.slug, at_least="error", origins=asked.expects_rules):
-            finding = standing.widest(rule.slug)
+            elsewhere = standing.count(rule.slug, at_least="error", origins=asked.expects_rules, apart_from=foreseen)
+            goes_along = elsewhere < standing.needed
+            finding = standing.source(rule.slug, apart_from=() if goes_along else foreseen)
             site = finding.site if finding else None
             count = standing.count(rule.slug, at_least="error")
             what = f"{rule.code} {rule.slug}{f' at {site}' if site else ''}"
-            goes_along = any(found.site == site and found.rule in asked.expected for found in standing.findings)
             told = "goes along with what is expected there" if goes_along else "not expected"
             yield Difference(
                 kind="new finding",
@@ -191,9 +195,10 @@ def _unexpected(standing: Standing, asked: Asked, accepted: Baseline | None) -> 
             )
 
 
-def _without_repeats(changes: list[Difference], against: Sequence[Difference]) -> list[Difference]:
-    told = {(one.kind, one.rule, one.site) for one in against if one.rule}
-    return [one for one in changes if (one.kind, one.rule, one.site) not in told]
+def _without_repeats(found: list[Difference], others: Sequence[Difference]) -> list[Difference]:
+    """Return what the others do not say as well."""
+    told = {(one.kind, one.rule, one.site) for one in others if one.rule}
+    return [one for one in found if (one.kind, one.rule, one.site) not in told]
 
 
 def _no_baseline(asked: Asked) -> Difference:

@@ -7,7 +7,7 @@ collapse comes in nineteen seeds of twenty, as few checks miss it: the binomial 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradscope.diagnosis import SEVERITIES, Diagnosis, diagnose
@@ -44,9 +44,14 @@ class Standing:
         """How many seeds make a finding stand."""
         return seeds_needed(self.share, len(self.seeds))
 
-    def count(self, rule: str, *, at_least: Severity, origins: bool = False) -> int:
-        """Return in how many seeds a rule has a finding so severe, at any site; with `origins` only where it starts there."""
-        return sum(any(_matches(f, rule, at_least, origins) for f in one.findings) for one in self.alone)
+    def count(self, rule: str, *, at_least: Severity, origins: bool = False, apart_from: Collection[str | None] = ()) -> int:
+        """Return in how many seeds a rule has a finding so severe, at any site; with `origins` only where it starts there.
+
+        Findings at the sites `apart_from` do not count.
+        """
+        return sum(
+            any(_matches(f, rule, at_least, origins) and f.site not in apart_from for f in one.findings) for one in self.alone
+        )
 
     def stands(self, rule: str, *, at_least: Severity, origins: bool = False) -> bool:
         """Tell whether a rule's finding, so severe, stands in the share of seeds."""
@@ -87,14 +92,23 @@ class Standing:
         found = [finding for finding in self.whole.findings if finding.rule == rule]
         return max(found, key=lambda finding: (len(finding.seeds), finding.role == "origin"), default=None)
 
+    def source(self, rule: str, apart_from: Collection[str | None] = ()) -> Finding | None:
+        """Return the rule's finding that most seeds have among its origins that stand, else the widest of all.
+
+        Findings at the sites `apart_from` are left out.
+        """
+        found = [finding for finding in self.whole.findings if finding.rule == rule and finding.site not in apart_from]
+        return max(found, key=lambda f: (f.role == "origin" and len(f.seeds) >= self.needed, len(f.seeds)), default=None)
+
     @property
     def verdict(self) -> Verdict:
-        """Sick where an error stands, undecided where the share of seeds could not be judged, else healthy."""
-        rules = {finding.rule for finding in self.whole.findings}
-        if any(self.stands(rule, at_least="error") for rule in rules):
+        """Sick where an error stands, undecided where seeds that could not be judged might make one stand, else healthy."""
+        errors = [self.count(rule, at_least="error") for rule in {finding.rule for finding in self.whole.findings}]
+        most = max(errors, default=0)
+        if most >= self.needed:
             return "sick"
         unclear = sum(one.verdict == "undecided" for one in self.alone)
-        return "undecided" if unclear >= self.needed else "healthy"
+        return "undecided" if unclear and most + unclear >= self.needed else "healthy"
 
     def _all(self) -> Iterable[Finding]:
         return (finding for one in self.alone for finding in one.findings)

@@ -123,7 +123,8 @@ def _started(path: Path, options: CheckOptions) -> _Worker:
     process = context.Process(target=_work, args=(theirs, options, list(sys.path)), daemon=True)
     process.start()
     theirs.close()  # so that the pipe ends when the process does
-    ours.send(path)
+    with suppress(OSError):  # it died at its start, which the pipe's end says
+        ours.send(path)
     return _Worker(process, ours, path)
 
 

@@ -204,7 +204,7 @@ def _parameter_statistics(recorder: Recorder, records: RecordColumns, i: int) ->
         together = records.column((ALL, statistic), len(places))[:, 0]
         return np.where(np.isnan(together), alone, together)
 
-    weight = columns("weight_norm")
+    weight, signs = columns("weight_norm"), columns("nonpositive_weight_frac")
     counts = np.array([p.values[0].numel() for p in recorder.parameters if i in p.rows], np.int64)
     before = columns(BEFORE_CLIPPING)
     clipped = {} if np.isnan(before).all() else {"grad_rms_before_clipping": before / _root(counts)}
@@ -217,7 +217,8 @@ def _parameter_statistics(recorder: Recorder, records: RecordColumns, i: int) ->
             "grad_rms": columns("grad_norm") / _root(counts),
             "grad_to_weight": _ratio(columns("grad_norm"), weight),
             "update_to_weight": _ratio(columns("update_norm"), weight),
-            "nonpositive_weight_frac": _held(columns("nonpositive_weight_frac")),
+            # not held where a parameter without a gradient was passed over: by this rules tell that from a gradient of NaN
+            "nonpositive_weight_frac": np.where(np.isnan(weight), signs, _held(signs)),
         }
     )
 

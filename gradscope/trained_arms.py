@@ -115,6 +115,8 @@ def user_code_placed(recipe: Recipe) -> Iterator[None]:
         yield
     except CodeError as error:
         where = recipe.where("model") if recipe.model else recipe.where("stack", "activations")
+        if str(error).startswith(f"{where}: "):  # what cannot be loaded says so itself
+            raise
         raise CodeError(f"{where}: {error}") from error
 
 

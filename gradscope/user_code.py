@@ -59,6 +59,6 @@ def running_user_code(what: str) -> Iterator[None]:
         yield
     except GradscopeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script's own sys.exit must not be taken for gradscope's
         text = " ".join(str(error).split())[:400]
         raise CodeError(f"{what}: {type(error).__name__}{': ' if text else ''}{text}") from error

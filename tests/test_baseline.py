@@ -175,6 +175,9 @@ def damaged(tmp_path, change):
         (lambda text: text.replace('"steps": 20', '"steps": "many"'), "steps: "),
         (lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "seeds"}), "seeds: Field required"),
         (lambda text: text.replace('"value": 0.9', '"vale": 0.9'), "value: Field required"),
+        (lambda text: text.replace('"seeds": [1]', '"seeds": []'), "seeds: List should have at least 1 item"),
+        (lambda text: text.replace('"factor": 3.16', '"factor": 0'), "factor: Input should be greater than or equal to 1"),
+        (lambda text: text.replace('"tolerance": 0.25', '"tolerance": NaN'), "tolerance: Input should be"),
         (lambda text: "[" * 100_000, "expected a baseline in JSON"),
     ],
 )  # fmt: skip

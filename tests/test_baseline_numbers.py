@@ -35,6 +35,17 @@ def named(*names):
     return [replace(trace, sites=tuple(replace(site, name=name) for site, name in zip(trace.sites, names, strict=True)))]
 
 
+def test_seeds_may_find_the_sites_in_an_order_of_their_own():
+    trace = example(site={("closed_frac", 0): 0.9, ("common_mode", 0): 3.0})
+    swapped = replace(
+        trace,
+        sites=(trace.sites[1], trace.sites[0], *trace.sites[2:]),
+        unit_statistics={name: (rows[1], rows[0], *rows[2:]) for name, rows in trace.unit_statistics.items()},
+    )
+    for found, statistic, values in ((at_end, "closed_frac", [0.9, 0.9]), (at_start, "common_mode", [3.0, 3.0])):
+        assert found([trace, swapped])["1.shuts"][statistic] == pytest.approx(values)
+
+
 @pytest.mark.parametrize(
     ("freedom", "level", "value"), [(1, 0.01, 63.657), (2, 0.001, 31.599), (5, 0.05, 2.571), (30, 0.001, 3.646)]
 )

@@ -94,6 +94,23 @@ def test_an_error_elsewhere_that_starts_by_itself_fails_and_one_that_follows_doe
     assert check(*[follows] * 3).outcome == "not as expected"
 
 
+def test_what_starts_elsewhere_does_not_go_along_though_more_seeds_have_it_where_something_is_expected():
+    """The gradient is lost nearer to the loss in four seeds; at the expected site, the source of the fifth, it is in all."""
+    kinds, still = ("saturates", "smooth", "smooth"), {("update_to_weight", 0): 1e-7, ("grad_to_weight", 0): 1e-9}
+    lost = {("saturated_frac", 0): 0.99, ("gate_transmission", 0): 1e-4}
+    one = example(kinds, site=lost, parameter=still)
+    both = example(kinds, site=lost | {("gate_transmission", 1): 1e-4}, parameter=still)
+    result = check(*[both] * 4, one, expected=("saturation",))
+    assert result.outcome == "not as expected"
+    assert [(one.rule, one.site, one.fails) for one in result.differences] == [("vanishing-gradient", "2.smooth", True)]
+
+
+def test_a_new_error_is_placed_where_it_starts():
+    flat = {(name, 1): 1.0 for name in SHUT}
+    traces = [*[example(site=flat | {(name, 0): 1.0 for name in SHUT})] * 4, example(site=flat)]
+    assert [one.site for one in check(*traces).differences] == ["1.shuts"]
+
+
 def test_nothing_expected_is_that_no_error_stands():
     assert check(*[dead(5)] * 3, expected=()).outcome == "as expected"
     assert check(*[dead(9)] * 3, expected=()).outcome == "not as expected"
@@ -210,3 +227,10 @@ def test_only_the_rules_asked_for_are_judged():
     few = [rule for rule in RULES if rule.slug == "common-mode"]
     result = check(*[collapsed()] * 3, rules=few)
     assert (result.outcome, [one.rule for one in result.rules]) == ("as expected", ["common-mode"])
+
+
+def test_what_goes_along_fails_where_the_baseline_has_it_not(tmp_path):
+    file, expected = tmp_path / "net.json", ("output-collapse",)
+    assert check(*[collapsed()] * 3, expected=expected, baseline=file, update=True).is_updated
+    result = check(*[foreseen()] * 3, expected=expected, baseline=file)
+    assert [(one.kind, one.rule, one.fails) for one in result.differences if one.rule] == [("new finding", "common-mode", True)]

@@ -57,6 +57,8 @@ def test_what_could_not_be_judged_in_the_share_of_seeds_is_undecided():
     short = example(records=2)
     assert of(short, short, short, example(), example()).verdict == "undecided"
     assert of(short, short, example(), example(), example()).verdict == "healthy"
+    assert of(short, dead(9), dead(9), example(), example()).verdict == "undecided", "with the one, an error might stand"
+    assert of(short, dead(9), example(), example(), example()).verdict == "healthy"
     assert len(of(short, example()).undecided("dead-units")) == 1
 
 

@@ -128,14 +128,21 @@ def test_code_that_fails_is_told_by_the_line_that_names_it(fast, written, tmp_pa
         "from torch import nn\n"
         "def narrow(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n"
         "def other(): return nn.Linear(63, 10)\n"
+        "def script(): raise SystemExit(0)\n"
     )
-    for name, phrase in (("narrow", "(batch, outputs of digits), got ["), ("other", "failed")):
+    cases = {
+        "narrow": "(batch, outputs of digits), got [",
+        "other": "failed",
+        "script": "SystemExit: 0",
+        "no": "cannot be loaded",
+    }
+    for name, phrase in cases.items():
         result = check_recipe(
             written(model_text(f"checked_models:{name}") + "expect: healthy\n"), CheckOptions(allow_code=True, fast=fast)
         )
         assert result.outcome == "bad recipe"
         assert phrase in result.message
-        assert "net.yaml:4:8: " in result.message
+        assert result.message.count("net.yaml:4:8: ") == 1
 
 
 def test_a_network_without_sites_cannot_be_judged(written):

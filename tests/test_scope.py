@@ -1107,6 +1107,29 @@ def test_layers_may_be_added_while_it_is_watched():
     assert not lost(scope)
 
 
+class SometimesDeeper(nn.Module):
+    """Every other call passes over a layer, as in stochastic depth or a mixture of experts."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.outer, self.calls = nn.Linear(INPUTS, INPUTS), nn.Linear(INPUTS, OUTPUTS), 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.outer(torch.relu(self.inner(x) if self.calls % 2 else x))
+
+
+def test_a_layer_that_is_passed_over_now_and_then_is_no_gradient_of_nan():
+    torch.manual_seed(0)
+    model = SometimesDeeper()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with gradscope.watch(model, optimizer, every=1, on_finding="ignore") as scope:
+        loop(model, optimizer, 24)
+    signs = scope.trace.parameter_statistics["nonpositive_weight_frac"][:, 0]
+    assert np.isfinite(signs).tolist() == [True, False] * 12, "held between its counts, and only where there is a gradient"
+    assert "non-finite" not in {finding.rule for finding in scope.diagnosis.findings}
+
+
 def test_the_readme_s_signature():
     parameters = inspect.signature(gradscope.watch).parameters
     assert list(parameters) == ["model", "optimizer", "log_dir", "schedule", "every", "sites", "rules", "on_finding", "names"]

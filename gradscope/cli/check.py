@@ -51,6 +51,8 @@ def check(
     """
     if fast and (update or steps):
         raise click.UsageError(f"--fast looks at step 0 only; leave --{'update' if update else 'steps'} out")
+    if out is not None and not out.absolute().parent.is_dir():  # told before the training, not after it
+        raise click.UsageError(f"{out}: cannot be written: expected a folder that exists; name another file with --out")
     from gradscope.check_options import CheckOptions
     from gradscope.check_workers import check_all, cores
     from gradscope.cli import EXIT_INTERRUPTED

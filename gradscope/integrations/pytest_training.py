@@ -16,7 +16,6 @@ from gradscope.errors import CodeError, WatchError
 from gradscope.integrations.pytest_batches import Batch, BatchSource, mapped
 from gradscope.integrations.pytest_loss import checked_loss, default_loss
 from gradscope.integrations.pytest_state import seed_all
-from gradscope.rules import Rule
 from gradscope.scope import watch
 from gradscope.trace import Trace
 from gradscope.user_code import running_user_code
@@ -34,7 +33,6 @@ class Plan:
     loss: Callable[[Any, Any], Any] | None = None
     optimizer: Callable[[Any], Any] | None = None
     sites: str | Sequence[str] = ()
-    rules: Sequence[type[Rule]] | None = None
 
 
 def train_watched(model: object, data: object, source: BatchSource, plan: Plan) -> list[Trace]:
@@ -84,7 +82,7 @@ def _train(network: nn.Module, source: BatchSource, plan: Plan, seed: int) -> Tr
         with torch.no_grad():
             _output(network, _moved(first, network)[0], 0)
     optimizer = _optimizer(network, plan)
-    with watch(network, optimizer, every=1, sites=plan.sites, rules=plan.rules, on_finding="ignore") as scope:
+    with watch(network, optimizer, every=1, sites=plan.sites, on_finding="ignore") as scope:
         for step, batch in zip(range(plan.steps), batches, strict=False):
             loss = _loss(network, _moved(batch, network), plan, step)
             with running_user_code(f"optimizer: failed at step {step}"):

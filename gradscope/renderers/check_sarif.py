@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ def _artifact(file: str, root: Path) -> Json:
     inside = in_repository(file, root)
     if inside is None:
         return {"uri": Path(file).absolute().as_uri()}
-    return {"uri": quote(inside), "uriBaseId": ROOT}
+    return {"uri": quote(os.fsencode(inside)), "uriBaseId": ROOT}  # a file's name may be in another encoding
 
 
 def _fingerprints(found: Sequence[tuple[CheckResult, Problem]], root: Path) -> Iterator[str]:

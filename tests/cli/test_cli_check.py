@@ -85,6 +85,13 @@ def test_each_format_says_where(form, folder):
     assert "NOT AS EXPECTED" in kept.out
 
 
+def test_a_file_that_cannot_be_written_is_told_before_the_training(folder, monkeypatch):
+    monkeypatch.setattr("gradscope.check_workers.check_all", None)
+    done = check("recipes", "--out", folder / "nowhere" / "result.xml")
+    assert (done.code, done.out) == (2, "")
+    assert "result.xml: cannot be written: expected a folder that exists" in done.err
+
+
 def test_github_is_chosen_under_its_actions_and_gets_a_summary(folder, monkeypatch):
     (folder / "recipes" / "b.yaml").write_text(SICK)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")

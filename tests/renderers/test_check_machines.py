@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -188,6 +189,14 @@ def test_fingerprints_do_not_depend_on_where_the_repository_lies(tmp_path):
     here = checks.collapsed(str(tmp_path / "recipes/net.yaml"), differences=[checks.new_finding()])
     there = checks.collapsed(str(ROOT / "recipes/net.yaml"), differences=[checks.new_finding()])
     assert fingerprints(here, root=tmp_path) == fingerprints(there)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
+def test_sarif_names_files_in_another_encoding():
+    place = checks.Place(file=os.fsdecode(b"recipes/b\xff.yaml"))
+    text = check_sarif.render([checks.collapsed(place.file, differences=[checks.new_finding(place=place)])], ROOT)
+    location = json.loads(text)["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+    assert location["artifactLocation"]["uri"] == "recipes/b%FF.yaml"
 
 
 def test_sarif_says_whether_everything_could_be_judged():
