@@ -144,7 +144,9 @@ def load_baseline(path: Path) -> Baseline:
     if not isinstance(found, int) or "findings" not in data or "end" not in data:
         raise BaselineError(f"{path}: expected a gradscope baseline, got another JSON file; --update writes one")
     if found > SCHEMA:
-        raise BaselineError(f"{path}: written with schema {found}, this gradscope reads up to {SCHEMA}; update gradscope")
+        newer = BaselineError(f"{path}: written with schema {found}, this gradscope reads up to {SCHEMA}; update gradscope")
+        newer.is_newer = True
+        raise newer
     try:
         return Baseline.model_validate(data)
     except ValidationError as error:

@@ -92,7 +92,7 @@ def coverage(traces: Sequence[Trace]) -> Coverage:
     notes = list(dict.fromkeys(note for trace in traces for note in trace.notes))
     if not any(len(trace.steps) for trace in traces):
         notes.append("no step was recorded, so no non-linearity was seen")
-    elif not seen:
+    elif not seen and not any(note.startswith("sites: ") for note in notes):
         hidden = "has them only in what cannot be looked into" if unseen else "runs them without gradients"
         notes.append(f"no non-linearity was seen: the network has none, or {hidden}")
     return Coverage(sites_seen=seen, sites_unseen=unseen, notes=notes)

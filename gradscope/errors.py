@@ -32,7 +32,9 @@ class TraceError(GradscopeError, ValueError):
 
 
 class BaselineError(GradscopeError, ValueError):
-    """A baseline that cannot be read: damaged, of a newer version, or something else."""
+    """A baseline that cannot be read: damaged, something else, or of a newer version, which nobody may overwrite."""
+
+    is_newer = False
 
 
 class WriteError(GradscopeError, OSError):

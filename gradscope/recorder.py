@@ -146,7 +146,7 @@ class Recorder:
     def notes(self) -> dict[str, None]:
         """What else there is to say of the coverage."""
         left = [self.parameters[i].name for i in self._left_over()]  # groups may have been added
-        return dict.fromkeys(_left_over_note(left)) | self._sites.notes
+        return dict.fromkeys((*_left_over_note(left), *self._sites.unmatched())) | self._sites.notes
 
     def _left_over(self) -> list[int]:
         """Return the places of the parameters that no optimizer holds."""

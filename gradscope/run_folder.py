@@ -37,15 +37,23 @@ def discard(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small text file, replacing an older one in one step.
+    """Write a small text file, replacing an older one in one step; a device or pipe is written to, not replaced.
 
     Raises:
         WriteError: it cannot be written.
     """
+    path = path.resolve() if path.is_symlink() else path
     part = path.with_name(path.name + ".part")
     try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        try:
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise WriteError(
             f"{path}: cannot be written: {error.strerror}; free some space or name another folder with --out"

@@ -46,7 +46,8 @@ def measure(gradient: Tensor, has_members: bool) -> Tensor:
     plain = without_transforms(gradient)
     if has_members or plain.is_mps:
         return statistics.norm(plain if has_members else plain.unsqueeze(0)).squeeze(0)
-    return torch.linalg.vector_norm(plain, dtype=torch.float64).float()  # numbers of one type are put together fastest
+    norm: Tensor = torch.linalg.vector_norm(plain, dtype=torch.float64)
+    return norm.float()  # numbers of one type are put together fastest
 
 
 def hook_output(output: Tensor, z: Tensor, made_z: Node | None, into: Gradients) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -239,6 +239,12 @@ class SiteRecorder:
             matches = functools.partial(fnmatch.fnmatchcase, label)
             found = self._wanted[label] = any(map(matches, chosen)) and not any(map(matches, left_out))
         return found
+
+    def unmatched(self) -> Iterator[str]:
+        """Yield what there is to say of patterns that leave nothing to look at."""
+        if self._wanted and not any(self._wanted.values()):
+            some = ", ".join(list(self._wanted)[:5])
+            yield f"sites: {', '.join(map(repr, self._patterns))} chose none of the sites passed, {some}"
 
     # --- what cannot be looked into ---
 

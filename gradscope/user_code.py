@@ -41,8 +41,15 @@ def load_reference(text: str, *, allowed: bool, where: str = "") -> object:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    with running_user_code(f"{prefix}'{text}' cannot be loaded"):
-        found: object = importlib.import_module(module_name)
+    what = f"{prefix}'{text}' cannot be loaded"
+    with running_user_code(what):
+        try:
+            found: object = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+                raise  # it is there, and imports what is not
+            hint = "run gradscope from the folder that holds it, or put that on PYTHONPATH"
+            raise CodeError(f"{what}: no module named '{error.name}' here; {hint}") from error
         for part in path.split("."):
             found = getattr(found, part)
     return found

@@ -1142,3 +1142,9 @@ def test_warnings_are_those_of_gradscope_only():
         warnings.simplefilter("always")
         watched(steps=12)
     assert [str(one.message) for one in caught] == []
+
+
+def test_patterns_that_choose_nothing_are_named_with_what_there_is():
+    scope = watched(sites=["nope.*"])
+    assert scope.diagnosis.verdict == "undecided"
+    assert scope.coverage.notes == ["sites: 'nope.*' chose none of the sites passed, 1.relu, 3.tanh"]

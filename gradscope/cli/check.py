@@ -80,6 +80,8 @@ def check(
             except KeyboardInterrupt:
                 interrupted = True
     results.sort(key=lambda result: order.get(result.recipe, -1))
+    for left in _left_baselines(paths):
+        click.echo(f"gradscope: {left}: a baseline without a recipe; rename it with its recipe, or delete it", err=True)
     _show(results, form or ("github" if os.environ.get("GITHUB_ACTIONS") == "true" else "text"), out)
     if interrupted:
         click.echo(f"gradscope: interrupted; {len(results)} of {len(order)} recipes were checked", err=True)
@@ -102,6 +104,15 @@ def _recipes(paths: Sequence[Path]) -> tuple[list[Path], list[CheckResult]]:
         except RecipeError as error:
             results.append(CheckResult(recipe=str(path), outcome="bad recipe", message=str(error)))
     return list(files.values()), results
+
+
+def _left_baselines(paths: Sequence[Path]) -> list[Path]:
+    """Return the baselines in the checked folders that no recipe has any more: one that was renamed is compared with none."""
+    from gradscope.baseline import FOLDER
+    from gradscope.recipe_file import SUFFIXES
+
+    found = (file for path in paths if path.is_dir() for file in path.rglob(f"{FOLDER}/*.json"))
+    return sorted(f for f in found if not any((f.parent.parent / f"{f.stem}{suffix}").exists() for suffix in SUFFIXES))
 
 
 def _is_sound(file: Path, options: CheckOptions, results: list[CheckResult]) -> bool:
@@ -143,9 +154,8 @@ def _show(results: Sequence[CheckResult], form: str, out: Path | None) -> None:
 
     is_judged = any(result.outcome in ("as expected", "not as expected") for result in results)
     if not is_judged or (form != "text" and out is None):
-        for result in results:
-            if result.message:
-                click.echo(result.message, err=True)
+        for message in dict.fromkeys(result.message for result in results if result.message):
+            click.echo(message, err=True)
     if out is not None:
         write_text(out, _rendered(results, form, is_file=True))
     if form == "github":

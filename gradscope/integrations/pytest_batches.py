@@ -108,6 +108,10 @@ def _known(data: object) -> Any:  # noqa: ANN401
             raise DataError(f"data: expected as many x as y, got {counts[0]} and {next(n for n in counts if n != counts[0])}")
         if not counts[0]:
             raise DataError("data: expected samples, got none")
+        for name, part in zip("xy", samples, strict=True):
+            bad = sum(int((~tensor.isfinite()).sum()) for tensor in _leaves(part) if tensor.is_floating_point())
+            if bad:
+                raise DataError(f"data: expected finite values, got {bad} in {name} that are NaN or infinite")
         return samples
     if data is None:
         raise DataError(f"data: {FORMS}, got nothing")

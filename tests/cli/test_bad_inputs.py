@@ -146,7 +146,7 @@ TABLE = {
     ),
     # code
     "code without leave": (model("own_bad:build"), "bad.yaml:2:8: 'own_bad:build' runs code of its own; read it, then add --allow-code"),
-    "no module": (model("own_none:build", "--allow-code"), "'own_none:build' cannot be loaded: ModuleNotFoundError: No module named 'own_none'"),
+    "no module": (model("own_none:build", "--allow-code"), "'own_none:build' cannot be loaded: no module named 'own_none' here; run gradscope from the folder that holds it"),
     "no attribute": (model("own_bad:absent", "--allow-code"), "'own_bad:absent' cannot be loaded: AttributeError"),
     "a function that fails": (model("own_bad:fails", "--allow-code"), "'own_bad:fails' failed: RuntimeError: first line second line"),
     "no model": (model("own_bad:number", "--allow-code"), "expected a callable that returns a torch.nn.Module, got int"),

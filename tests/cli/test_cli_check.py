@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -265,3 +266,40 @@ def test_help_names_the_exit_codes():
     done = call("check", "--help")
     assert done.code == 0
     assert "Exit code 0: as expected; 1: not;" in " ".join(done.out.split())
+
+
+def test_fast_does_not_fail_for_what_goes_along_with_what_shows_only_in_training(folder):
+    """Step 0 shows the common mode; the collapse that is expected, and that it is part of, comes later."""
+    (folder / "recipes" / "a.yaml").write_text(PUBLISHED)
+    done = check("recipes", "--fast", "--format", "json")
+    (result,) = json.loads(done.out)["results"]
+    assert (done.code, result["outcome"]) == (0, "as expected")
+    (difference,) = result["differences"]
+    assert difference["rule"] == "common-mode"
+    assert "may go along with output-collapse" in difference["text"]
+
+
+def test_a_baseline_that_was_left_behind_is_named(folder):
+    assert check("recipes", "--update").code == 0
+    assert "without a recipe" not in check("recipes").err
+    (folder / "recipes" / "a.yaml").rename(folder / "recipes" / "b.yaml")
+    done = check("recipes")
+    assert done.code == 0
+    assert done.err.count("a.json: a baseline without a recipe; rename it with its recipe, or delete it") == 1
+
+
+def test_a_newer_baseline_is_not_overwritten(folder):
+    kept = folder / "recipes" / "baselines" / "a.json"
+    kept.parent.mkdir()
+    newer = '{"schema": 99, "findings": [], "start": {}, "end": {}}'
+    kept.write_text(newer)
+    done = check("recipes", "--update")
+    assert done.code == 2
+    assert "written with schema 99" in done.err
+    assert kept.read_text() == newer
+
+
+def test_too_few_steps_name_the_whole_training_where_that_is_what_a_rule_needs(folder):
+    done = check("recipes", "--steps", "20")
+    assert done.code == 3
+    assert re.search(r"needs the whole training, \d+ steps, this check has 20", done.err + done.out)

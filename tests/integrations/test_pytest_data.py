@@ -249,3 +249,11 @@ def test_names_of_baselines_are_safe_and_tell_tests_apart(tmp_path):
     assert baseline_path(file, "test_a", "big", 0).name == "test_a-big.json"
     assert safe("test_a[relu-3]") == "test_a[relu-3]"
     assert safe("test_a[a/b]") == safe("test_a[a/b]")
+
+
+@pytest.mark.parametrize(("part", "count"), [("x", 2), ("y", 1)])
+def test_samples_that_are_no_numbers_are_the_datas_fault_not_the_networks(part, count):
+    x, y = X.clone(), X[:, :1].clone()
+    (x if part == "x" else y).view(-1)[:count] = float("nan")
+    with pytest.raises(DataError, match=f"^data: expected finite values, got {count} in {part} that are NaN or infinite$"):
+        BatchSource((x, y), 16)
