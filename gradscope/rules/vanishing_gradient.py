@@ -19,6 +19,7 @@ from gradscope.trace import Trace
 LEFT_FRAC = 1e-3
 # What counts is whether the weights still move: below 1 % of their size over the whole training they are frozen.
 MOVEMENT = 0.01
+NARROW = 0.05  # a gate that lets less through is no gate among others: a sigmoid lets up to a quarter through
 
 
 @final
@@ -75,6 +76,8 @@ class VanishingGradient(Rule):
         still = "" if moved is None else f"; the slowest weights would move by {percent(moved)} of their size in the training"
         smallest = float(np.nanmin(gates)) if np.isfinite(gates).any() else float("nan")
         cause = f"each gate on the way lets {percent(smallest)} or more through, and the weights between them shrink it further"
+        if smallest < NARROW:
+            cause = f"the narrowest gate on the way lets {percent(smallest)} through"
         if np.isnan(smallest):
             cause = "what lies between here and the loss shrinks it; no gate on the way was seen"
         if median[i] == 0:
