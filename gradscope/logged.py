@@ -20,8 +20,8 @@ MOST_VALUES = 50_000  # then every second one is let go, the latest ones excepte
 class Series:
     """Numbers in the order of their steps, at most one per step.
 
-    A loss is a new tensor at each step, and kept as it is; a copy of it would be the dearest part of a step that is not
-    looked at. What is written into, as a running sum is, or is part of something larger, is copied.
+    On the CPU a loss is a new tensor at each step, and kept as it is; a copy of it would be the dearest part of a step that is
+    not looked at. What is written into, as a running sum is, or is part of something larger, is copied.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,9 @@ class Series:
     def put(self, step: int, value: Tensor | float) -> None:
         """Append a value, or replace that of the same step; a tensor without graph."""
         version = 0
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and not value.is_cpu:
+            value = value.clone()  # CUDA graphs write into their outputs again, and no version tells
+        elif isinstance(value, Tensor):
             version, last = value._version, self._last
             self._last = value
             if last is not None and (last._version != self._last_version or last.data_ptr() == value.data_ptr()):

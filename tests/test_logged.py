@@ -204,3 +204,35 @@ def test_anything_else_is_told_in_one_line(value, text):
         as_number("accuracy", value)
     assert str(caught.value).startswith("log: accuracy: expected ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_running_sum_is_kept_as_it_was_at_each_step():
+    series, total = Series(), torch.zeros(())
+    for step in range(40):
+        total += 1
+        series.put(step, as_number("total", total))
+    assert series.values().tolist() == list(range(1, 41))
+
+
+def test_what_is_written_into_later_is_no_number_and_all_after_it_are_copied():
+    series = Series()
+    values = [torch.tensor(float(i)) for i in range(30)]
+    for step, value in enumerate(values[:20]):
+        series.put(step, as_number("loss", value))
+    values[19] += 100
+    for step, value in enumerate(values[20:], 20):
+        series.put(step, as_number("loss", value))
+        value += 100
+    found = series.values()
+    assert np.isnan(found[19])
+    assert np.delete(found, 19).tolist() == [*range(19), *range(20, 30)]
+
+
+def test_a_view_of_something_large_does_not_keep_it_alive():
+    series = Series()
+    for step in range(20):
+        losses = torch.full((1000,), float(step))
+        series.put(step, as_number("loss", losses[0]))
+    kept = {value.untyped_storage().nbytes() for value in series._open}
+    assert kept == {4}
+    assert series.values().tolist() == list(range(20))
