@@ -120,6 +120,11 @@ class CompiledParts:
             self._stand_beside(module, module)
         self.set_compiler_aside()
 
+    def wait(self, calls: Calls) -> None:
+        """Stand beside parts that will be compiled from now on."""
+        self._calls = calls
+        self.set_compiler_aside()
+
     def detach(self) -> None:
         """Leave everything as it was."""
         self._stand_ins.clear()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -57,17 +55,29 @@ class Series:
         self._open.append(value)
         self._versions.append(version)
         if len(self._open) > _CHUNK:
-            self._chunks.append(_together(self._open[:-1], self._versions[:-1]))
-            self._open, self._versions = self._open[-1:], self._versions[-1:]
+            self._drop_overwritten()
+            if len(self._open) > 1:
+                self._chunks.append(_together(self._open[:-1]))
+                self._open, self._versions = self._open[-1:], self._versions[-1:]
 
     def values(self) -> NDArray[np.float32]:
         """Return all values, copied to the host once each (but for the last, which may yet be replaced)."""
+        self._drop_overwritten()
         if self._chunks:
             new = np.concatenate([chunk.cpu().numpy() for chunk in self._chunks])
             self._chunks = []
             self._keep(new)
-        rest = [_together(self._open, self._versions).cpu().numpy()] if self._open else []
+        rest = [_together(self._open).cpu().numpy()] if self._open else []
         return np.concatenate([self._host, *rest])
+
+    def _drop_overwritten(self) -> None:
+        """Let go of values that were written into after they were put: NaN in their place would be taken for the loss's."""
+        start = len(self.steps) - len(self._open)
+        rows = zip(self.steps[start:], self._open, self._versions, strict=True)
+        left = [row for row in rows if not isinstance(row[1], Tensor) or row[1]._version == row[2]]
+        if len(left) < len(self._open):
+            self.steps[start:] = [step for step, _, _ in left]
+            self._open, self._versions = [value for _, value, _ in left], [version for _, _, version in left]
 
     def _keep(self, new: NDArray[np.float32]) -> None:
         """Append values to those on the host, at one stride over the whole run."""
@@ -101,14 +111,11 @@ def as_number(name: str, value: object) -> Tensor | float:
     raise WatchError(f"log: {name}: expected a number or a tensor of one, got {type(value).__name__}")
 
 
-def _together(values: list[Tensor | float], versions: list[int]) -> Tensor:
+def _together(values: list[Tensor | float]) -> Tensor:
     device = next((value.device for value in values if isinstance(value, Tensor)), torch.device("cpu"))
-    return torch.stack([_as_it_was(value, version, device) for value, version in zip(values, versions, strict=True)])
+    parts = [value.to(device, torch.float32) if isinstance(value, Tensor) else _constant(value, device) for value in values]
+    return torch.stack(parts)
 
 
-def _as_it_was(value: Tensor | float, version: int, device: torch.device) -> Tensor:
-    """Return a value as it was when it was put; NaN where it was overwritten since."""
-    if isinstance(value, Tensor) and value._version == version:
-        return value.to(device, torch.float32)
-    number = math.nan if isinstance(value, Tensor) else value
-    return torch.full((), number, dtype=torch.float32, device=device)
+def _constant(value: float, device: torch.device) -> Tensor:
+    return torch.full((), value, dtype=torch.float32, device=device)

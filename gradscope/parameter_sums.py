@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -114,7 +113,7 @@ class ParameterSums:
         if len(chosen) != len(self.parameters) or not all(map(operator.is_, chosen, self._own)):
             return False
         gradients = [parameter.grad for parameter in chosen]
-        if any(map(operator.is_, gradients, itertools.repeat(None))):
+        if any(gradient is None or gradient.is_sparse for gradient in gradients):
             return False
         self._norms = [*torch._foreach_norm(gradients), *torch._foreach_norm(chosen)]  # type: ignore[arg-type]
         return True
@@ -122,13 +121,15 @@ class ParameterSums:
     def _take_all_updates(self, optimizer: torch.optim.Optimizer) -> None:
         """Take the steps of all parameters in one go: the momentum, in units of the learning rate."""
         count = len(self._own)
-        buffers = [state.get("momentum_buffer") for state in optimizer.state.values()]  # in the parameters' order
-        if len(buffers) == count and not any(map(operator.is_, buffers, itertools.repeat(None))):
-            self._norms += torch._foreach_norm(buffers)
+        momenta = [momentum_of(optimizer, parameter) for parameter in self._own]
+        known = [momentum for momentum in momenta if momentum is not None]
+        if len(known) == count:
+            self._norms += torch._foreach_norm(known)
         norms = torch.stack(self._norms)
         self.found[ALL, "grad_norm"], self.found[ALL, "weight_norm"] = norms[:count], norms[count : 2 * count]
         if len(norms) > 2 * count:
             self.found[ALL, "update_norm"] = norms[2 * count :].mul_(optimizer.param_groups[0]["lr"])
+        self._norms = []  # another optimizer's step may follow
 
     def _can_be_fast(self, optimizer: torch.optim.Optimizer) -> bool:
         """Tell whether all parameters, gradients and momenta are dense numbers on one device, the momenta in the same order."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -106,6 +107,7 @@ class Recorder:
         self._compiled = CompiledParts(self.network, self._mode)
         self._stand_ins = StandIns()
         self._is_attached = False
+        self._thread = 0  # of the step under way
         self._own: list[nn.Module] = []  # element-wise modules of the user's
 
     def __enter__(self) -> Recorder:
@@ -176,6 +178,7 @@ class Recorder:
             self._step, self._sites.step = _Step(step), StepCalls()
             self._parameter_sums.begin()
             was_within = self._within.only
+            self._thread = threading.get_ident()
             self._within.begin(len(self.records))
             if not (self._is_attached and was_within and self._within.only):
                 self._detach()
@@ -257,6 +260,7 @@ class Recorder:
             self._sites.discard_passes()
             step.outputs = [slot for slot in step.outputs if not slot.has_come]
             step.samples = step.last_samples
+            self._within.deny()  # whether they were is only told for sure when the backward pass begins
 
     def _gradients_asked(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         """Read the graph of `torch.autograd.grad`, too, where it is not that of a penalty on gradients."""
@@ -323,7 +327,9 @@ class Recorder:
         """Call the network with the mode on for just as long."""
         assert self._step is not None
         with self.timed:
-            self._step.had_backward = any(slot.has_come for slot in self._step.outputs)
+            calls = self._sites.step.calls.values() if self._sites.step is not None else ()
+            slots = (*self._step.outputs, *(call.gradients for some in calls for call in some))  # a loss itself has none
+            self._step.had_backward = any(slot.has_come for slot in slots)
             self._step.last_samples = 0  # this pass has not begun
             self._discard()
             self._network_begins(args, kwargs)
@@ -370,9 +376,10 @@ class Recorder:
     def _sees_network(self) -> bool:
         if self._within.only:
             is_open = self._step is not None and not self._step.are_gradients_taken
-            return is_open and torch.is_grad_enabled() and not self._mode.is_on
+            is_ours = self._thread == threading.get_ident() and torch._C._current_graph_task_id() == -1  # no recomputation
+            return is_open and is_ours and torch.is_grad_enabled() and not self._sites.in_call
         recomputes = self._sites.in_backward or self._compiled.in_shadow
-        return self._mode.is_on and torch.is_grad_enabled() and not recomputes
+        return self._mode.is_on and torch.is_grad_enabled() and not recomputes and not self._sites.in_call
 
     def _own_activation(self, module: nn.Module, call: Call) -> Call:
         def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
@@ -387,11 +394,12 @@ class Recorder:
 
     def _attach(self) -> None:
         self._is_attached = True
+        calls = Calls(self._network_begins, self._network_ends, self._part_compiled)
         if self._within.only:
-            self._compiled.set_compiler_aside()
+            self._compiled.wait(calls)
         else:
             leave_alone(self._mode)
-            self._compiled.attach(Calls(self._network_begins, self._network_ends, self._part_compiled))
+            self._compiled.attach(calls)
             if self._compiled.has_parts:
                 self._within.deny()
         if not self._compiled.is_compiled:

@@ -29,6 +29,7 @@ class RowLayout:
         self._missing = {key: torch.full(shape, torch.nan, device=self.device) for key, shape in self.sizes.items()}
         self._keys: tuple[Key, ...] = ()  # of the last record, and their shapes
         self._shapes: list[torch.Size] = []
+        self._on: torch.device | None = None  # its first value
         self._is_plain = False  # vectors, then numbers, all on one device
 
     @property
@@ -39,11 +40,12 @@ class RowLayout:
     def fits(self, found: Found) -> bool:
         """Tell whether a record's values have a place. Most records are like the last one, and need no closer look."""
         keys, shapes = tuple(found), [values.shape for values in found.values()]
-        if keys == self._keys and shapes == self._shapes:
+        on = next(iter(found.values())).device
+        if keys == self._keys and shapes == self._shapes and on == self._on:
             return True
         if any(self.sizes.get(key) != shape for key, shape in zip(keys, shapes, strict=True)):
             return False
-        self._keys, self._shapes = keys, shapes
+        self._keys, self._shapes, self._on = keys, shapes, on
         self._is_plain = all(len(shape) <= 1 for shape in (*shapes, *self.sizes.values())) and all(
             values.device == self.device for values in found.values()
         )

@@ -215,8 +215,6 @@ class SiteRecorder:
 
     def _reserve(self, step: StepCalls, name: str) -> None:
         """Note that a site was passed whose recording will come with the recomputation, in the backward pass."""
-        if self.within.only:  # what is run again would not be seen
-            return
         self.within.deny()
         if self.in_backward:  # a part within a part that is run again
             key = self.segments.next_key()
@@ -227,7 +225,7 @@ class SiteRecorder:
         if place is None or not place.in_network or not self._is_wanted(place.name):
             return
         key = self._key(step, place.name)
-        if key is not None:
+        if key is not None and not self.within.only:  # else what is run again would not be seen
             self.sites.setdefault(key, RecordedSite(key, (place.name,)))
             self.segments.reserve(key, self._mode.follow)
 

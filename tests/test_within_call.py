@@ -1,10 +1,13 @@
 """Looking only while the network's call runs finds the same numbers as looking from end to end."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.overrides import _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
 import gradscope
@@ -55,6 +58,17 @@ class Checkpointed(Net):
     def forward(self, x):
         part = nn.Sequential(self.second, self.act)
         return self.third(checkpoint(part, self.act(self.first(x)), use_reentrant=True))
+
+
+class Recursive(Net):
+    def forward(self, x, depth=1):
+        inner = self(x / 2, depth - 1) if depth else 0
+        return inner + self.third(self.act(self.second(self.act(self.first(x)))))
+
+
+class OwnLoss(Net):
+    def forward(self, x, y):
+        return functional.cross_entropy(super().forward(x), y)
 
 
 def plain(model, optimizer, x, y):
@@ -108,6 +122,21 @@ def thrown_away(model, optimizer, x, y):
     plain(model, optimizer, x, y)
 
 
+def thrown_away_before_backward(model, optimizer, x, y):
+    for scale in (2, 1):
+        loss = functional.cross_entropy(model(scale * x), y)
+        optimizer.zero_grad()
+        loss.backward()
+    optimizer.step()
+
+
+def loss_of_its_own(model, optimizer, x, y):
+    for scale in (2, 1):
+        optimizer.zero_grad()
+        model(scale * x, y).backward()
+    optimizer.step()
+
+
 def watched(kind, take_step):
     torch.manual_seed(0)
     model = kind()
@@ -122,13 +151,14 @@ def watched(kind, take_step):
 
 
 LOOPS = [plain, accumulating, clipping, part_by_part, before_and_behind, penalised, with_a_closure, thrown_away]
+CASES = [(Net, loop) for loop in (*LOOPS, thrown_away_before_backward)]
+# a penalty cannot be had with checkpointing of the reentrant kind
+CASES += [(Checkpointed, loop) for loop in LOOPS if loop not in (part_by_part, penalised)]
+CASES += [(Recursive, plain), (Recursive, accumulating), (OwnLoss, loss_of_its_own)]
 
 
-@pytest.mark.parametrize("take_step", LOOPS)
-@pytest.mark.parametrize("kind", [Net, Checkpointed])
+@pytest.mark.parametrize(("kind", "take_step"), CASES)
 def test_the_numbers_are_those_of_looking_from_end_to_end(kind, take_step, monkeypatch):
-    if kind is Checkpointed and take_step in (part_by_part, penalised):
-        pytest.skip("never runs the checkpointed part, or cannot")
     found, weights = watched(kind, take_step)
     monkeypatch.setattr("gradscope.within_call.ALIKE", 10**9)
     wanted, others = watched(kind, take_step)
@@ -174,3 +204,58 @@ def test_what_begins_outside_the_call_is_seen_at_the_next_look_everywhere():
     seen = np.isfinite(scope.trace.site_statistics["act_rms"][:, tanh])
     assert np.flatnonzero(seen)[0] <= CHECK_EVERY
     assert seen[CHECK_EVERY:].all()
+
+
+def test_what_runs_in_another_thread_meanwhile_is_not_this_steps():
+    torch.manual_seed(0)
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradscope.watch(model, optimizer, every=1, on_finding="ignore") as scope:
+        for _ in range(ALIKE + 3):
+            loss = functional.cross_entropy(model(torch.randn(16, 6)), torch.zeros(16).long())
+            other = threading.Thread(target=model, args=(torch.randn(8, 6),))
+            other.start()
+            other.join()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert set(scope.trace.samples.tolist()) == {16}
+    assert _get_current_function_mode_stack() == []
+
+
+def steps_of(trace):
+    return trace.parameter_statistics["update_to_weight"]
+
+
+def test_another_optimizers_step_is_not_taken_for_this_ones():
+    torch.manual_seed(0)
+    model, other = Net(), nn.Linear(2, 2)
+    optimizers = [torch.optim.SGD(m.parameters(), lr=lr, momentum=0.5) for m, lr in ((model, 0.1), (other, 70.0))]
+    with gradscope.watch(model, optimizers, every=1, on_finding="ignore") as scope:
+        for _ in range(12):
+            functional.cross_entropy(model(torch.randn(16, 6)), torch.zeros(16).long()).backward()
+            optimizers[0].step()
+            other(torch.ones(1, 2)).sum().backward()
+            optimizers[1].step()
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+    assert np.nanmax(steps_of(scope.trace)) < 1
+
+
+def test_a_layers_momentum_is_its_own_after_it_was_set_back():
+    torch.manual_seed(0)
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    wanted = []
+    with gradscope.watch(model, optimizer, every=1, on_finding="ignore") as scope:
+        for step in range(9):
+            before = [parameter.detach().clone() for parameter in model.parameters()]
+            functional.cross_entropy(model(torch.randn(16, 6)), torch.zeros(16).long()).backward()
+            if step == 5:
+                optimizer.state.pop(model.first.weight)
+            optimizer.step()
+            wanted.append([((p - b).norm() / b.norm()).item() for p, b in zip(model.parameters(), before, strict=True)])
+            optimizer.zero_grad()
+    found = steps_of(scope.trace)
+    np.testing.assert_allclose(found, np.where(np.isfinite(found), wanted, np.nan), rtol=1e-3)
+    assert np.isfinite(found[6:]).all()
