@@ -104,7 +104,7 @@ class ParameterSums:
     def _take_all_gradients(self, optimizer: torch.optim.Optimizer) -> bool:
         """Take the gradients in one go where that is plain: one group that holds all parameters in order, SGD with momentum.
 
-        How the tensors are made (dense, on the CPU, ...) was looked at in the last record that went the long way.
+        How the tensors are made (dense, on one device, ...) was looked at in the last record that went the long way.
         """
         groups = optimizer.param_groups
         if not self._is_fast or len(groups) != 1 or wants_copy(optimizer) or getattr(optimizer, "grad_scale", None) is not None:
@@ -132,11 +132,10 @@ class ParameterSums:
         self._norms = []  # another optimizer's step may follow
 
     def _can_be_fast(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Tell whether all parameters, gradients and momenta are dense numbers on one device, the momenta in the same order."""
-        state = list(optimizer.state)
-        if not self._is_plain or len(state) != len(self._own) or not all(map(operator.is_, state, self._own)):
+        """Tell whether all parameters, gradients and momenta are dense numbers on one device."""
+        if not self._is_plain or not self._own:
             return False
-        buffers = [optimizer.state[parameter].get("momentum_buffer") for parameter in self._own]
+        buffers = [momentum_of(optimizer, parameter) for parameter in self._own]
         tensors = [*self._own, *(parameter.grad for parameter in self._own), *buffers]
         device = self._own[0].device
         return all(t is not None and not t.is_sparse and t.dtype is torch.float32 and t.device == device for t in tensors)
