@@ -22,6 +22,7 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 from benchmarks.environment import calm_threads, describe
+from benchmarks.shares import largest_share
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
@@ -133,7 +134,7 @@ def measured(case: Case, checks: int) -> dict[str, Any]:
         "shares_of_seeds": shares,
         "share_that_decides": share,
         "failed": failed,
-        "failed_at_most_95": round(_upper(failed, checks), 4),
+        "failed_at_most_95": round(largest_share(failed, checks), 4),
         "predicted_by_binomial": round(1 - predicted if asked.expects_rules else predicted, 4),
         "baseline_differs": sum(differences),
         "baseline_numbers_differ": sum(numbers),
@@ -209,16 +210,6 @@ def _tail(seeds: int, needed: int, share: float) -> float:
     return sum(math.comb(seeds, k) * share**k * (1 - share) ** (seeds - k) for k in range(needed, seeds + 1))
 
 
-def _upper(count: int, of: int, confidence: float = 0.95) -> float:
-    """Return the one-sided upper bound of a share (Clopper and Pearson 1934), by bisection."""
-    low, high = count / of, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        below = sum(math.comb(of, k) * middle**k * (1 - middle) ** (of - k) for k in range(count + 1))
-        low, high = (middle, high) if below > 1 - confidence else (low, middle)
-    return high
-
-
 def line(result: dict[str, Any]) -> str:
     """Return one row of the table."""
     return (
@@ -236,7 +227,9 @@ def totals(results: Sequence[dict[str, Any]]) -> str:
         found = [result for result in results if result["kind"] == kind]
         failed, checks = sum(r["failed"] for r in found), sum(r["checks"] for r in found)
         if checks:
-            lines.append(f"{what}: {failed} of {checks} (at most {100 * _upper(failed, checks):.2g} % with 95 % confidence)")
+            lines.append(
+                f"{what}: {failed} of {checks} (at most {100 * largest_share(failed, checks):.2g} % with 95 % confidence)"
+            )
     return "\n".join(lines)
 
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import calm_threads, describe
+from benchmarks.shares import CONFIDENCE, largest_share
 
 ROOT = Path(__file__).parents[1]
 WAYS = ("module", "function")
 SEEDS_A_CHECK = 10  # more than any check trains, so that no two share one
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -227,20 +227,6 @@ def totals(results: Sequence[dict[str, Any]]) -> list[str]:
                 sure = f"at most {bound:.2g} % with {100 * CONFIDENCE:.0f} % confidence"
                 lines.append(f"{what}, {way}: {wrong} of {checks}, so {sure}")
     return lines
-
-
-def largest_share(count: int, of: int) -> float:
-    """Return the one-sided upper bound of a share (Clopper and Pearson 1934), by bisection.
-
-    >>> round(largest_share(0, 200), 4)  # 1 - 0.05 ** (1 / 200), or about 3 / 200
-    0.0149
-    """
-    low, high = count / of, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        at_most = sum(math.comb(of, k) * middle**k * (1 - middle) ** (of - k) for k in range(count + 1))
-        low, high = (middle, high) if at_most > 1 - CONFIDENCE else (low, middle)
-    return high
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Advance(Protocol):
@@ -31,7 +34,6 @@ def training_progress(total_steps: int, *, enabled: bool | None = None) -> Itera
     if enabled is False or not _redraws():
         yield lambda steps, text="": None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.text import Text
 
@@ -39,7 +41,7 @@ def training_progress(total_steps: int, *, enabled: bool | None = None) -> Itera
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:.0f} steps/s" if task.speed else "")
 
-    console = Console(file=sys.stderr, color_system=None if os.environ.get("NO_COLOR") else "auto")
+    console = _stderr_console()
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -70,10 +72,9 @@ def recipes_progress(total: int, *, enabled: bool = True) -> Iterator[Callable[[
     if not enabled or not _redraws():
         yield lambda name: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(file=sys.stderr, color_system=None if os.environ.get("NO_COLOR") else "auto")
+    console = _stderr_console()
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -83,6 +84,12 @@ def recipes_progress(total: int, *, enabled: bool = True) -> Iterator[Callable[[
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("checking", total=total)
         yield lambda name: progress.update(bar, advance=1, description=f"checked {name}")
+
+
+def _stderr_console() -> Console:
+    from rich.console import Console
+
+    return Console(file=sys.stderr, color_system=None if os.environ.get("NO_COLOR") else "auto")
 
 
 def _redraws() -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -232,10 +232,7 @@ class Recorder:
         losses = args[0] if args else kwargs["tensors"]
         with self.timed:
             self._discard()
-            try:
-                self._read_graph(calls, [losses] if isinstance(losses, Tensor) else list(losses))
-            except Exception as error:
-                self._sites.note_failure(error)
+            self._read_graph(calls, losses)
         if self._step is not None:
             self._step.tensors = []
         self._sites.in_backward = True
@@ -268,13 +265,17 @@ class Recorder:
         outputs = args[0] if args else kwargs["outputs"]
         if calls is not None and not self._sites.in_backward and not kwargs.get("create_graph"):
             with self.timed:
-                try:
-                    self._read_graph(calls, [outputs] if isinstance(outputs, Tensor) else list(outputs))
-                except Exception as error:
-                    self._sites.note_failure(error)
+                self._read_graph(calls, outputs)
         return function(*args, **kwargs)
 
-    def _read_graph(self, calls: StepCalls, losses: list[Tensor]) -> None:
+    def _read_graph(self, calls: StepCalls, losses: Tensor | Iterable[Tensor]) -> None:
+        """Read where the sites stand in the graph of the losses, if that is not known; a failure is noted."""
+        try:
+            self._read_new_graph(calls, [losses] if isinstance(losses, Tensor) else list(losses))
+        except Exception as error:
+            self._sites.note_failure(error)
+
+    def _read_new_graph(self, calls: StepCalls, losses: list[Tensor]) -> None:
         keys = frozenset(calls.nodes.values())
         if keys in self._readings or len(self._readings) >= MOST_READINGS:
             return

@@ -985,17 +985,19 @@ class HasHinge(nn.Module):
         return (self.act(1 - output) * self.weight).mean()
 
 
-@pytest.mark.parametrize("loss", [Hinge, HasHinge, lambda: nn.Sequential(nn.Sigmoid(), nn.Flatten(0))])
-def test_activations_within_a_loss_module_are_no_sites(loss):
-    criterion = loss()
-
+def step_by(criterion):
     def step(model, optimizer, i):
         value = criterion(model(batch(i))).mean()
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
 
-    alone, watched = twice(Net, step)
+    return step
+
+
+@pytest.mark.parametrize("loss", [Hinge, HasHinge, lambda: nn.Sequential(nn.Sigmoid(), nn.Flatten(0))])
+def test_activations_within_a_loss_module_are_no_sites(loss):
+    alone, watched = twice(Net, step_by(loss()))
     assert_sites(alone, watched, ["relu", "tanh"])
     assert watched.scope.coverage.sites_unseen == [] or all("custom" not in gap for gap in watched.scope.coverage.sites_unseen)
 
@@ -1003,15 +1005,7 @@ def test_activations_within_a_loss_module_are_no_sites(loss):
 @pytest.mark.parametrize("loss", [Hinge, HasHinge])
 def test_activations_within_a_loss_module_are_no_gaps_either(loss):
     """They are not the network's."""
-    criterion = loss()
-
-    def step(model, optimizer, i):
-        value = criterion(model(batch(i))).mean()
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-
-    _, watched = twice(Net, step)
+    _, watched = twice(Net, step_by(loss()))
     assert watched.scope.coverage.sites_unseen == []
 
 
