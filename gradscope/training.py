@@ -34,6 +34,7 @@ class Watching:
     schedule_name: str = "default"
     flush: Callable[[Sequence[Trace]], None] = lambda traces: None
     advance: Callable[[int], None] = lambda steps: None
+    evaluated: Callable[[int, nn.Module], None] = lambda steps, network: None  # before the first step and after each epoch
     should_stop: Callable[[], bool] = lambda: False
 
 
@@ -221,6 +222,7 @@ class _Loop:
         self.progress.evaluation_steps.append(self.result.steps)
         self.progress.evaluation_metric.append(metric.float().cpu().numpy())
         self.progress.evaluation_loss.append(loss.float().cpu().numpy())
+        self.watching.evaluated(self.result.steps, self.network)
 
     def _flush(self) -> None:
         start = time.perf_counter()

@@ -60,6 +60,7 @@ NEED_TORCH = {
     "gradscope.stand_ins",
     "gradscope.statistics",
     "gradscope.step_record",
+    "gradscope.sweep_training",
     "gradscope.trained_arms",
     "gradscope.training",
     "gradscope.transforms",

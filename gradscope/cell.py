@@ -1,0 +1,68 @@
+"""The unit of a sweep's work: one cell of the grid, trained from one seed, and the group of them that trains in lock-step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from gradscope.recipe import Recipe
+from gradscope.recipe_file import dump_recipe
+
+Precision = Literal["float32", "bf16"]
+
+NOT_OF_THE_RESULT = ("name", "seeds", "fixes", "expect", "device")
+"""Keys of a recipe that change nothing about what one network comes to."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a grid.
+
+    `factors` are its columns in the results: name to value as it is written there, in the columns' order. `recipe` is what it
+    trains: without grid and fixes, with the sweep's seeds.
+    """
+
+    factors: Mapping[str, str]
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One network that a sweep trains: a cell (by its place in the grid), a seed, and the key of its result."""
+
+    cell: int
+    seed: int
+    key: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class PopulationTask:
+    """Networks that train in lock-step: equal data, widths, training and schedule. `index` is its place in the sweep's plan."""
+
+    index: int
+    members: tuple[Planned, ...]
+
+
+def run_key(
+    recipe: Recipe, seed: int, *, steps: int | None = None, precision: Precision = "float32", data_digest: str = ""
+) -> str:
+    """Return the hash under which the result of one cell and seed is kept, 32 hexadecimal digits.
+
+    Everything that the result depends on goes into it, defaults included; nothing else does, so that a renamed recipe or one
+    with more seeds finds again what was trained before.
+
+    Args:
+        recipe: the cell's.
+        seed: one of its seeds.
+        steps: where the training was cut short, after how many steps.
+        precision: of the products.
+        data_digest: of a file with samples, whose path says nothing of its content.
+    """
+    lines = dump_recipe(recipe).splitlines()
+    kept = [line for line in lines if line.split(":")[0] not in NOT_OF_THE_RESULT]
+    parts = [*kept, str(seed), str(steps), precision, data_digest]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
