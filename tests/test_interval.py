@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from gradscope.interval import effect_interval
+from gradscope.interval import effect_interval, mean_interval
 
 SIMULATED = 400  # the standard error of a coverage of 0.95 is then 0.011; the cases below lie well above the bar
 LEAST_COVERAGE = 0.93
@@ -116,3 +116,34 @@ def test_gives_no_interval_where_none_can_stand(control, fix):
 def test_arms_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="one length"):
         effect_interval([0.1, 0.2, 0.3], [0.1, 0.2], floor=0.1)
+
+
+def exact_coverage_of_a_mean(share, seeds, collapsed=FLOOR):
+    """Coverage of a single sample's interval where runs collapse with the given share: summed, not sampled."""
+    truth = share * collapsed + (1 - share) * LEARNED
+    total = 0.0
+    for count in range(seeds + 1):
+        low, high = mean_interval([collapsed] * count + [LEARNED] * (seeds - count), floor=FLOOR)
+        hit = low - 1e-9 <= truth <= high + 1e-9
+        total += hit * math.comb(seeds, count) * share**count * (1 - share) ** (seeds - count)
+    return total
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 9])
+@pytest.mark.parametrize("collapsed", [FLOOR, 0.3])
+def test_the_interval_of_a_mean_covers_when_a_share_collapses(seeds, collapsed):
+    assert min(exact_coverage_of_a_mean(share, seeds, collapsed) for share in [0.0, *SHARES, 1.0]) >= LEAST_COVERAGE
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("draw", [lambda rng, n: rng.normal(0.9, 0.01, n), lambda rng, n: 1 - 0.05 * rng.exponential(size=n)])
+def test_the_interval_of_a_mean_covers_continuous_outcomes(seeds, draw):
+    rng = np.random.default_rng(6)
+    truth = draw(np.random.default_rng(0), 200_000).mean()
+    intervals_seen = [mean_interval(draw(rng, seeds), floor=FLOOR) for _ in range(SIMULATED)]
+    assert np.mean([low <= truth <= high for low, high in intervals_seen]) >= LEAST_COVERAGE
+
+
+@pytest.mark.parametrize("values", [[0.9, 0.8], [0.9, 0.8, np.nan]])
+def test_a_mean_has_no_interval_where_none_can_stand(values):
+    assert mean_interval(values, floor=0.1) is None

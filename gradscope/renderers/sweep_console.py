@@ -1,0 +1,118 @@
+"""A sweep for someone at a terminal: what was trained, the best and the worst cells, where the rest is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from gradscope.cell_factors import layers_of, others_of, stack_text
+from gradscope.renderers.console_page import Page
+from gradscope.renderers.wording import counted, fixed, number
+from gradscope.sweep_report import CellRow, SweepResult
+
+INDENT = 2
+MOST_ROWS = 24  # a table that fits a screen with what stands around it; of more rows only both ends are shown
+AT_EACH_END = 10
+LEAST_FINDING = 15  # columns for the name of what was found; on a page that is too narrow for it the interval goes
+
+
+def print_sweep(result: SweepResult, *, console: Console, folder: Path | None = None) -> None:
+    """Print the result on `console`, in what its encoding can show; `folder` is where the files are."""
+    page = Page.of(console, INDENT)
+    for line in _head(result, page):
+        console.print(line)
+    for title, block in _sections(result, page):
+        console.print()
+        console.print(page.text(title, "bold underline"))
+        console.print(Padding(block, (0, 0, 0, INDENT)))
+    if folder is not None:
+        console.print()
+        console.print(page.text(f"All {counted(len(result.rows), 'cell')}: {folder / 'results.csv'}"), soft_wrap=True)
+
+
+def ranked(rows: Sequence[CellRow]) -> list[CellRow]:
+    """Return the rows with trained seeds, best mean first; a mean that is not finite stands last, equals in grid order."""
+    trained = [row for row in rows if row.seeds]
+    return sorted(trained, key=lambda row: -row.mean if math.isfinite(row.mean) else math.inf)
+
+
+def _head(result: SweepResult, page: Page) -> Iterator[RenderableType]:
+    trained = [row for row in result.rows if row.seeds]
+    networks = sum(len(row.seeds) for row in trained)
+    text = f"{result.recipe}: {counted(len(result.rows), 'cell')}, {counted(networks, 'network')} trained"
+    yield page.labelled("SWEEP", "bold", page.text(text, "bold"))
+    if result.unfinished:
+        missing = f"{result.unfinished} of {networks + result.unfinished} networks are missing; the same command goes on"
+        yield page.labelled("UNFINISHED", "bold yellow", page.text(missing))
+    sick = [row for row in trained if row.collapsed]
+    if sick:
+        all_of_them = sum(1 for row in sick if len(row.collapsed) == len(row.seeds))
+        text = f"{counted(len(sick), 'cell')} in at least one seed, {all_of_them} in every seed"
+        yield page.labelled("COLLAPSED", "bold red", page.text(text))
+
+
+def _sections(result: SweepResult, page: Page) -> Iterator[tuple[str, RenderableType]]:
+    rows = ranked(result.rows)
+    if not rows:
+        return
+    what = f"{result.metric} on the test samples"
+    if len(rows) <= MOST_ROWS:
+        yield f"CELLS, {what}, best first", cell_table(rows, result, page)
+    else:
+        yield f"BEST {AT_EACH_END} of {counted(len(rows), 'cell')}, {what}", cell_table(rows[:AT_EACH_END], result, page)
+        yield f"WORST {AT_EACH_END}", cell_table(rows[-AT_EACH_END:], result, page)
+
+
+def cell_table(rows: Sequence[CellRow], result: SweepResult, page: Page) -> Table:
+    """Return the table of some cells: what they are, mean, deviation, interval, seeds that collapsed, what was found."""
+    names = [name for name in result.factor_names if name in others_of(rows[0].factors) and _varies(name, result)]
+    has_stack = any(layers_of(row.factors) for row in rows)
+    cells = [_cells(row, names, has_stack=has_stack) for row in rows]
+    titles = [*(["activations"] if has_stack else []), *names, "mean", "std", f"{100 * result.confidence:g} %", "coll."]
+    widths = [max(len(line[i]) for line in [titles, *cells]) for i in range(len(titles))]
+    with_interval = sum(widths) + len(widths) + LEAST_FINDING <= page.width
+    table = Table.grid(padding=(0, 1, 0, 0))
+    shown = [i for i, title in enumerate(titles) if with_interval or "%" not in title]
+    for i in shown:
+        is_text = i < len(names) + has_stack
+        table.add_column(justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
+    table.add_column(overflow="fold")
+    table.add_row(*(Text(titles[i], "dim") for i in shown), Text("found", "dim"))
+    for row, line in zip(rows, cells, strict=True):
+        table.add_row(*(page.text(line[i], _style(row)) for i in shown), page.text(_found(row), _style(row)))
+    return table
+
+
+def _varies(name: str, result: SweepResult) -> bool:
+    return len({row.factors.get(name, "") for row in result.rows}) > 1
+
+
+def _cells(row: CellRow, names: Sequence[str], *, has_stack: bool) -> list[str]:
+    stack = [stack_text(layers_of(row.factors))] if has_stack else []
+    interval = "" if row.interval is None else "-".join(fixed(end, 2) for end in row.interval)
+    std = fixed(row.std, 4) if math.isfinite(row.std) else ""
+    collapsed = f"{len(row.collapsed)}/{len(row.seeds)}"
+    return [*stack, *(row.factors.get(name, "") for name in names), fixed(row.mean, 4), std, interval, collapsed]
+
+
+def _style(row: CellRow) -> str:
+    """Return red for a cell that collapsed in at least half of its seeds, yellow for one with any error finding."""
+    if 2 * len(row.collapsed) >= len(row.seeds) > 0:
+        return "red"
+    return "yellow" if any(finding.severity == "error" for finding in row.findings) else ""
+
+
+def _found(row: CellRow) -> str:
+    """Return the worst finding with the step from which on it stands, and how many more there are."""
+    errors = [finding for finding in row.findings if finding.severity == "error"]
+    if not errors:
+        return ""
+    place = f" at {errors[0].site}" if errors[0].site else ""
+    more = f" +{len(errors) - 1}" if len(errors) > 1 else ""
+    return f"{errors[0].rule}{place}, step {number(errors[0].first_step)}{more}"
