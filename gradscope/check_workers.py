@@ -19,15 +19,9 @@ from pathlib import Path
 
 from gradscope.check_options import CheckOptions
 from gradscope.check_result import CheckResult
+from gradscope.processes import END_S, how_it_died
 
 Told = Callable[[CheckResult], None]
-END_S = 2.0
-"""How long a process is waited for that was asked to end."""
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_all(
@@ -91,7 +85,7 @@ def _side_by_side(paths: Sequence[Path], options: CheckOptions, jobs: int) -> It
                 except (EOFError, OSError):
                     worker.process.join(END_S)
                     workers.remove(worker)
-                    yield worker.path, _unjudged(worker.path, f"its process died {_how(worker.process.exitcode)}")
+                    yield worker.path, _unjudged(worker.path, f"its process died {how_it_died(worker.process.exitcode)}")
                     if left:
                         workers.append(_started(left.pop(), options))
                     continue
@@ -108,13 +102,6 @@ def _side_by_side(paths: Sequence[Path], options: CheckOptions, jobs: int) -> It
             worker.process.terminate()
         for worker in workers:
             _end(worker)
-
-
-def _how(code: int | None) -> str:
-    if code is None or code >= 0:
-        return f"with exit code {code}"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-    return f"by {name}{', perhaps for want of memory: try --jobs 1' if name == 'SIGKILL' else ''}"
 
 
 def _started(path: Path, options: CheckOptions) -> _Worker:

@@ -18,6 +18,9 @@ class RecipeError(GradscopeError, ValueError):
         self.faults = list(faults)
         super().__init__("\n".join(self.faults))
 
+    def __reduce__(self) -> tuple[type[RecipeError], tuple[list[str]]]:
+        return type(self), (self.faults,)  # what arrives in another process has its faults, too
+
 
 class DataError(GradscopeError, ValueError):
     """Samples that are absent, unreadable or unfit for the recipe."""

@@ -54,9 +54,10 @@ def check(
     if out is not None and not out.absolute().parent.is_dir():  # told before the training, not after it
         raise click.UsageError(f"{out}: cannot be written: expected a folder that exists; name another file with --out")
     from gradscope.check_options import CheckOptions
-    from gradscope.check_workers import check_all, cores
+    from gradscope.check_workers import check_all
     from gradscope.cli import EXIT_INTERRUPTED
     from gradscope.cli.machine import share_the_machine
+    from gradscope.processes import cores
     from gradscope.progress import recipes_progress
 
     options = CheckOptions(

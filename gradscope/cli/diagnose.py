@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -33,6 +31,7 @@ def diagnose(
     Exit code 0: done, whatever was found; 2: wrong use or a bad recipe; 3: could not judge; 130: interrupted.
     """
     from gradscope.cli import EXIT_CANNOT_JUDGE, EXIT_DONE, EXIT_INTERRUPTED, EXIT_WRONG_USE
+    from gradscope.cli.interrupt import stop_on_interrupt
     from gradscope.cli.machine import share_the_machine
     from gradscope.cli.report import put, show
     from gradscope.errors import CodeError, WriteError
@@ -59,7 +58,7 @@ def diagnose(
     total = planned_steps(chosen, samples, Conditions(place, steps=steps, allow_code=allow_code))
     folder = make_run_folder(out, chosen.name)
     failure: WriteError | None = None
-    with _stop_on_interrupt() as stop, training_progress(total, enabled=False if quiet else None) as advance:
+    with stop_on_interrupt() as stop, training_progress(total, enabled=False if quiet else None) as advance:
         options = (*(["--data-dir", str(data_dir)] if data_dir else []), *(["--allow-code"] if allow_code else []))
         conditions = Conditions(place, folder, steps, allow_code, lambda n: advance(n), lambda: stop[0], options)
         try:
@@ -89,24 +88,3 @@ def _fix_list(text: str | None) -> list[str] | None:
     if text is None:
         return None
     return [] if text.strip() == "none" else [name.strip() for name in text.split(",") if name.strip()]
-
-
-@contextmanager
-def _stop_on_interrupt() -> Iterator[list[bool]]:
-    """Turn the first Ctrl-C (or SIGTERM) into a wish to stop after the current step; a second one stops at once."""
-    import signal
-
-    stop = [False]
-
-    def handle(number: int, frame: object) -> None:
-        if stop[0]:
-            raise KeyboardInterrupt
-        stop[0] = True
-        click.echo("\ngradscope: stopping after this step; press Ctrl-C again to stop at once", err=True)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

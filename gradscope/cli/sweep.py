@@ -1,0 +1,124 @@
+"""`gradscope sweep RECIPE`: train a grid of networks, and say what came of each cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gradscope.cell import Precision
+    from gradscope.sweep_loop import Ended
+    from gradscope.sweep_report import SweepResult
+
+SWEEPS = Path("runs/sweeps")
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+              help=f"The sweep's folder (default: {SWEEPS}/NAME); what stands in it is not trained again.")  # fmt: skip
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (default: GRADSCOPE_DATA, else ./data).")
+@click.option("--download", is_flag=True, help="Download a data set that is absent.")
+@click.option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--seeds", metavar="N", type=int, help="Number of seeds.")
+@click.option("--epochs", metavar="N", type=int, help="Number of epochs.")
+@click.option("--steps", metavar="N", type=click.IntRange(min=1), help="At most so many training steps of each network.")
+@click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Processes (default: one per core; one for a GPU).")
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True,
+              help="Of the matrix products.")  # fmt: skip
+@click.option("--max-hours", metavar="H", type=click.FloatRange(min=0, min_open=True), help="End after so many hours.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@click.option("--allow-code", is_flag=True, help="Run code of your own that the recipe names.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress; print one line only.")
+def sweep(
+    recipe: Path, out: Path | None, data_dir: Path | None, download: bool, device: str | None, seeds: int | None,
+    epochs: int | None, steps: int | None, jobs: int | None, precision: Precision, max_hours: float | None, form: str,
+    allow_code: bool, quiet: bool,
+) -> int:  # fmt: skip
+    """Train every cell of RECIPE's grid from every seed, and say what came of each.
+
+    Networks that fit together train in lock-step, in a process for each core. Whatever ends the sweep, the same command goes
+    on where it was, and comes to the same results.
+
+    Exit code 0: done, or the time is over; 2: wrong use or a bad recipe; 3: some cells could not be trained; 130: interrupted.
+    """
+    from gradscope.cell import Cell
+    from gradscope.cli.interrupt import stop_on_interrupt
+    from gradscope.cli.machine import share_the_machine
+    from gradscope.errors import CodeError
+    from gradscope.recipe import replace
+    from gradscope.recipe_file import load_recipe
+
+    chosen = replace(load_recipe(recipe), seeds=seeds, epochs=epochs, device=device)
+    cells = [Cell({}, chosen)]
+    code = [named for cell in cells for named in cell.recipe.needs_code]
+    if code and not allow_code:
+        raise CodeError(f"{code[0][1]}: '{code[0][0]}' runs code of its own; read it, then add --allow-code")
+
+    share_the_machine()
+    from gradscope.device import choose_device
+    from gradscope.processes import cores
+    from gradscope.progress import sweep_progress
+    from gradscope.sweep import Sweeping, prepared
+    from gradscope.sweep_loop import Watched
+    from gradscope.sweep_results import save_results, sweep_result
+    from gradscope.sweep_workers import ProcessEngine
+
+    place = choose_device(chosen)
+    folder = out or SWEEPS / chosen.name
+    how = Sweeping(folder, place, steps, precision, allow_code, data_dir, download)
+    most = jobs or (cores() if place.type == "cpu" else 1)
+    with (
+        stop_on_interrupt() as stop,
+        ProcessEngine(min(most, len(cells) * len(chosen.seed_list))) as engine,
+        prepared(chosen, cells, how) as ready,
+    ):
+        if damaged := ready.journal.found.damaged:
+            lines = ", ".join(map(str, damaged))
+            click.echo(f"gradscope: {ready.journal.path}: damaged lines are left out, their cells run again: {lines}", err=True)
+        extent = ready.extent()
+        with sweep_progress(*extent, enabled=not quiet) as told:
+            watched = Watched(told, lambda: stop[0], ready.work_of, max_hours and max_hours * 3600)
+            ended = ready.train(engine, watched)
+        result = sweep_result(cells, ready.runs(), recipe=chosen.name)
+        save_results(result, folder)
+    _show(result, form, folder, quiet=quiet)
+    return _exit_code(result, ended)
+
+
+def _show(result: SweepResult, form: str, folder: Path, *, quiet: bool) -> None:
+    from gradscope.cli.report import put
+    from gradscope.renderers.console import stdout_console, trimmed
+    from gradscope.renderers.sweep_console import print_sweep
+
+    if form == "json":
+        put(result.to_json)
+        return
+    if quiet:
+        put(lambda: f"{_finished(result)} of {len(result.rows)} cells are done: {folder / 'results.csv'}\n")
+        return
+    console = stdout_console()
+    with console.capture() as captured:
+        print_sweep(result, console=console, folder=folder)
+    put(lambda: trimmed(captured.get()))
+
+
+def _exit_code(result: SweepResult, ended: Ended) -> int:
+    """Say on stderr what is not done, and why; return the exit code for it."""
+    from gradscope.cli import EXIT_CANNOT_JUDGE, EXIT_DONE, EXIT_INTERRUPTED
+
+    for line in ended.given_up:
+        click.echo(f"gradscope: could not be trained: {line}", err=True)
+    if ended.interrupted or ended.out_of_time:
+        why = "interrupted" if ended.interrupted else "the time is over"
+        text = f"{why}: {_finished(result)} of {len(result.rows)} cells are done; the same command goes on"
+        click.echo(f"gradscope: {text}", err=True)
+    if ended.interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_CANNOT_JUDGE if ended.given_up else EXIT_DONE
+
+
+def _finished(result: SweepResult) -> int:
+    return sum(bool(row.seeds) and not row.missing for row in result.rows)

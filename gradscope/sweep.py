@@ -1,0 +1,174 @@
+"""A sweep: every cell of a grid from every seed, trained where an engine says, kept in a journal, and resumed from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from gradscope import __version__
+from gradscope.cell import Cell, PopulationTask, Precision, run_key
+from gradscope.cell_run import CellRun
+from gradscope.data import Data, load_recipe_data
+from gradscope.journal import Journal
+from gradscope.recipe import Recipe
+from gradscope.recipe_fields import DATA_NAMES
+from gradscope.recipe_file import dump_recipe
+from gradscope.run_folder import write_text
+from gradscope.shared_samples import SampleFile, SharedSamples, digest_of
+from gradscope.sweep_engine import Engine, Settings
+from gradscope.sweep_loop import Ended, Watched, train_all
+from gradscope.sweep_plan import Room, Shape, count_parameters, cpu_room, plan, remaining, samples_key
+from gradscope.trained_arms import check_fit
+from gradscope.training import task_of
+
+DEVICE_SHARE = 0.5
+"""Of a GPU's free memory; the rest is for the batch's activations, and for what is recorded."""
+
+
+@dataclass(frozen=True)
+class Sweeping:
+    """How a sweep is run, beside its recipe."""
+
+    folder: Path
+    device: torch.device
+    steps: int | None = None  # at most so many, of each network
+    precision: Precision = "float32"
+    allow_code: bool = False
+    data_dir: Path | None = None
+    download: bool = False
+
+
+@dataclass
+class Sweep:
+    """A sweep that is ready to train: its samples are read, everything fits, and its populations are planned."""
+
+    cells: Sequence[Cell]
+    how: Sweeping
+    settings: Settings
+    journal: Journal
+    plan: Sequence[PopulationTask]
+    work_of: Callable[[PopulationTask], float]
+    steps_of: Callable[[PopulationTask], int]
+    """Of all its networks together."""
+    done: dict[str, CellRun] = field(default_factory=dict)
+
+    @property
+    def left(self) -> list[PopulationTask]:
+        """What is still to be trained."""
+        return remaining(self.plan, self.done)
+
+    def extent(self) -> tuple[int, int, int, int]:
+        """Return the networks of the sweep and the steps of all of them, then the networks that are trained and theirs."""
+        keys = {member.key for task in self.plan for member in task.members}
+        done = [run for key, run in self.done.items() if key in keys]
+        networks = sum(len(task.members) for task in self.plan)
+        return networks, sum(map(self.steps_of, self.plan)), len(done), sum(run.steps for run in done)
+
+    def train(self, engine: Engine, watched: Watched) -> Ended:
+        """Train what is left.
+
+        Raises:
+            GradscopeError: a mistake of the user's ended it; what was finished before stands in the journal.
+        """
+        engine.begin(self.settings)
+        ended = train_all(self.left, engine, self.journal, watched)
+        self.done |= ended.runs
+        return ended
+
+    def runs(self) -> list[list[CellRun]]:
+        """Return the trained networks of each cell, by seed, as far as there are any."""
+        keys: list[list[str]] = [[] for _ in self.cells]
+        for member in sorted((m for task in self.plan for m in task.members), key=lambda m: m.seed):
+            keys[member.cell].append(member.key)
+        return [[self.done[key] for key in of_cell if key in self.done] for of_cell in keys]
+
+
+@contextmanager
+def prepared(recipe: Recipe, cells: Sequence[Cell], how: Sweeping) -> Iterator[Sweep]:
+    """Make a sweep ready to train; its folder is locked and its samples are held while the block runs.
+
+    Args:
+        recipe: the sweep's, which is written into its folder.
+        cells: its grid.
+        how: where and how it is trained.
+
+    Raises:
+        RecipeError: cells and samples do not fit.
+        DataError: the samples cannot be read.
+        TraceError: the folder's journal cannot be read.
+        WriteError: the folder cannot be written, or another sweep is writing it.
+    """
+    with ExitStack() as held:
+        samples = _Samples(how, held)
+        for cell in cells:
+            samples.read(cell.recipe)
+        room = _room(how.device)
+        conditions = {"gradscope": __version__, "device": how.device.type, "room_bytes": room.bytes}
+        journal = held.enter_context(Journal(how.folder, conditions))
+        write_text(how.folder / "sweep.yaml", dump_recipe(recipe))
+        yield Sweep(
+            cells,
+            how,
+            Settings(samples.shared, str(how.device), how.steps, how.precision, how.allow_code),
+            journal,
+            plan(cells, samples.shape_of, samples.key_of, _kept(room, how.device, journal)),
+            lambda task: samples.steps_of(task) * float(count_parameters(_first(task), samples.shape_of(_first(task)))),
+            samples.steps_of,
+            dict(journal.found.runs),
+        )
+
+
+class _Samples:
+    """The samples of a sweep's cells, each set read once and held where the processes find it."""
+
+    def __init__(self, how: Sweeping, held: ExitStack) -> None:
+        self._how, self._held = how, held
+        self._read: dict[str, Data] = {}
+        self._digests: dict[str, str] = {}
+        self.shared: dict[str, SharedSamples] = {}
+
+    def read(self, recipe: Recipe) -> None:
+        """Read the samples of a recipe, unless they are read, and check that both fit."""
+        key, how = samples_key(recipe), self._how
+        if key not in self._read:
+            data = load_recipe_data(recipe, data_dir=how.data_dir, download=how.download, allow_code=how.allow_code)
+            file = self._held.enter_context(SampleFile(data.flattened()))
+            self.shared[key] = file.shared
+            self._read[key] = file.shared.open()  # instead of `data`, so that there is one copy
+            self._digests[key] = "" if recipe.data in DATA_NAMES else digest_of(self._read[key])
+        check_fit(recipe, self._read[key])
+
+    def shape_of(self, recipe: Recipe) -> Shape:
+        data = self._read[samples_key(recipe)]
+        task = task_of(data, recipe.training, self._how.steps)
+        return Shape(data.x_train.shape[1], data.outputs, task.planned_steps)
+
+    def key_of(self, recipe: Recipe, seed: int) -> str:
+        how = self._how
+        digest = self._digests[samples_key(recipe)]
+        return run_key(recipe, seed, steps=how.steps, precision=how.precision, data_digest=digest)
+
+    def steps_of(self, task: PopulationTask) -> int:
+        return self.shape_of(_first(task)).steps * len(task.members)
+
+
+def _first(task: PopulationTask) -> Recipe:
+    return task.members[0].recipe
+
+
+def _room(device: torch.device) -> Room:
+    if device.type == "cuda":
+        return Room(int(torch.cuda.mem_get_info(device)[0] * DEVICE_SHARE), is_gpu=True)
+    return cpu_room()
+
+
+def _kept(room: Room, device: torch.device, journal: Journal) -> Room:
+    """Return the room that the journal was begun with, if on such a device: other populations would round otherwise."""
+    found = journal.found.conditions
+    if found.get("device") == device.type and isinstance(found.get("room_bytes"), int):
+        return replace(room, bytes=found["room_bytes"])
+    return room
