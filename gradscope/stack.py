@@ -18,6 +18,7 @@ from torch.nn import functional
 from gradscope.activations import ActivationSpec
 from gradscope.elementwise import build_activation
 from gradscope.errors import DataError
+from gradscope.fused_update import LinearUpdate, updated_linear
 from gradscope.initial_weights import initial_linear, layer_seed
 from gradscope.recipe import Stack
 from gradscope.recipe_stack import MOST_LAYERS
@@ -64,13 +65,24 @@ class Population(nn.Module):
         make = build or (lambda spec: build_activation(spec, allow_code=allow_code))
         self.layers = nn.ModuleList(StackLayer(members, widths[i], widths[i + 1], i, make) for i in range(len(widths) - 1))
 
-    def forward(self, x: Float[Tensor, "*member batch input"]) -> Float[Tensor, "member batch output"]:
-        """Return every member's output; `x` has a member axis, or is shared by all members."""
+    def forward(
+        self, x: Float[Tensor, "*member batch input"], updates: Sequence[LinearUpdate] = ()
+    ) -> Float[Tensor, "member batch output"]:
+        """Return every member's output.
+
+        Args:
+            x: with a member axis, or shared by all members.
+            updates: one per layer, to be taken as the gradient passes back; without them it is left in `.grad`.
+        """
         if x.dim() == 2:
             x = x.expand(self.size, *x.shape)
-        for layer in self.layers:
-            x = layer(x)
+        for i, layer in enumerate(self.layers):
+            x = layer(x, updates[i]) if updates else layer(x)
         return x
+
+    def linear_parameters(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
+        """Return weight [member, input, output] and bias [member, output] of each layer."""
+        return [(layer.weight, layer.bias) for layer in self.layers if isinstance(layer, StackLayer)]
 
     def named_member_parameters(self) -> list[tuple[str, nn.Parameter, tuple[int, ...]]]:
         """Return each parameter with its name by layers from 1 (`3.weight`) and the members on its first axis."""
@@ -109,9 +121,11 @@ class StackLayer(nn.Module):
 
         self.activation.site_labels = tuple(f"{index + 1}.{label}" for label in self.activation.labels)
 
-    def forward(self, x: Float[Tensor, "member batch input"]) -> Float[Tensor, "member batch output"]:
+    def forward(
+        self, x: Float[Tensor, "member batch input"], update: LinearUpdate | None = None
+    ) -> Float[Tensor, "member batch output"]:
         """Return the activated outputs."""
-        z = torch.baddbmm(self.bias.unsqueeze(1), x, self.weight)
+        z = updated_linear(x, update) if update else torch.baddbmm(self.bias.unsqueeze(1), x, self.weight)
         if len(self.norms) == 1:
             z = self.norms[0](z)
         else:

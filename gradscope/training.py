@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gradscope.data import Data
 from gradscope.errors import CodeError
+from gradscope.fused_update import LinearUpdate, linear_updates
 from gradscope.member_traces import MemberName, Progress, build_traces
 from gradscope.objective import Score, losses
 from gradscope.recipe import Training
@@ -151,6 +152,8 @@ class _Loop:
         self.progress = Progress(loss=np.empty((0, len(members)), np.float32))
         self.recorder = Recorder(network, self.optimizer, watching.schedule)
         self.result = Trained()
+        self.has_one_order = len({member.seed for member in members}) == 1
+        self.updates, self.has_other_parameters = _updates(network, self.optimizer)
         self._flushed_at = 0.0
 
     def run(self) -> Trained:
@@ -180,15 +183,21 @@ class _Loop:
 
     def _step(self, indices: Tensor) -> None:
         step, recorder = self.result.steps, self.recorder
-        recorder.begin(step)
-        rows = indices if self.is_population else indices[0]
-        output = self._output(self.data.x_train[rows])
+        is_recorded = recorder.begin(step)
+        for update in self.updates:
+            update.waits = is_recorded
+        output = self._output(self.data.x_train[indices[0] if self.has_one_order else indices], self.updates)
         with self._guarded("failed in the training step"):
             member_losses = losses(self.training.loss, output, self.data.y_train[indices])
-            self.optimizer.zero_grad()
-            member_losses.sum().backward()  # members share no parameter: each gets the gradient of its own loss
+            if self.has_other_parameters:
+                self.optimizer.zero_grad()
+            member_losses.backward(torch.ones_like(member_losses))  # members share no parameter: each its own loss's gradient
             recorder.gradients_ready()
-            self.optimizer.step()
+            if is_recorded:
+                for update in self.updates:
+                    update.take_held()
+            if self.has_other_parameters:
+                self.optimizer.step()
             recorder.step_taken()
         self.loss[step] = member_losses.detach()
         self.result.steps += 1
@@ -199,10 +208,10 @@ class _Loop:
             return nullcontext()
         return running_user_code(f"{'an activation' if self.is_population else 'model'}: {what}")
 
-    def _output(self, x: Tensor) -> Tensor:
+    def _output(self, x: Tensor, updates: Sequence[LinearUpdate] = ()) -> Tensor:
         """Return [member, batch, output]; `x` is [member, batch, ...] or shared for a population, [batch, ...] for a model."""
         with self._guarded(f"failed on a batch of shape {list(x.shape)}"):
-            output = self.network(x)
+            output = self.network(x, updates) if updates else self.network(x)
         if self.is_population:
             return output  # type: ignore[no-any-return]
         wanted = [len(x), self.data.outputs]
@@ -233,6 +242,13 @@ class _Loop:
         self._flushed_at = time.perf_counter()
         self.result.recording_s += built - start
         self.result.writing_s += self._flushed_at - built
+
+
+def _updates(network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[list[LinearUpdate], bool]:
+    """Return the updates that a population's linear layers take by themselves, and whether the optimizer has others to take."""
+    layers = network.linear_parameters() if isinstance(network, Population) else []
+    updates = linear_updates(layers, optimizer)
+    return updates, len(list(network.parameters())) > 2 * len(updates)
 
 
 def _cuda_devices(tensor: Tensor) -> list[int]:

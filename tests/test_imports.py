@@ -30,6 +30,7 @@ NEED_TORCH = {
     "gradscope.fast_paths",
     "gradscope.first_look",
     "gradscope.function_mode",
+    "gradscope.fused_update",
     "gradscope.gates",
     "gradscope.initial_weights",
     "gradscope.integrations.lightning",
