@@ -60,7 +60,7 @@ def train_task(task: PopulationTask, data: Data, how: SweepTraining) -> list[Cel
         evaluated=shares.add,
         should_stop=how.should_stop,
     )
-    trained = train(network, names, data, first.training, task_of(data, first.training, how.steps), watching)
+    trained = train(network, names, data, first.training, task_of(data, first.training, how.steps), watching, how.precision)
     if trained.interrupted:
         raise Interrupted
     return [

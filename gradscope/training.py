@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gradscope.cell import Precision
 from gradscope.data import Data
 from gradscope.errors import CodeError
 from gradscope.fused_update import LinearUpdate, linear_updates
@@ -81,6 +82,7 @@ def train(
     training: Training,
     task: Task,
     watching: Watching | None = None,
+    precision: Precision = "float32",
 ) -> Trained:
     """Train, evaluate after every epoch, and record on the schedule.
 
@@ -93,12 +95,13 @@ def train(
         training: optimizer, loss, batch size.
         task: see `task_of`.
         watching: schedule and callbacks.
+        precision: of the networks' products; with bf16 they run under `torch.autocast`, weights and optimizer stay float32.
 
     Raises:
         CodeError: a network of the user's own fails or returns another shape than [batch, outputs].
     """
     watching = watching or Watching()
-    loop = _Loop(network, members, data, training, task, watching)
+    loop = _Loop(network, members, data, training, task, watching, precision)
     return loop.run()
 
 
@@ -141,6 +144,7 @@ class _Loop:
         training: Training,
         task: Task,
         watching: Watching,
+        precision: Precision,
     ) -> None:
         self.network, self.members, self.data, self.training = network, members, data, training
         self.task, self.watching = task, watching
@@ -153,7 +157,8 @@ class _Loop:
         self.recorder = Recorder(network, self.optimizer, watching.schedule)
         self.result = Trained()
         self.has_one_order = len({member.seed for member in members}) == 1
-        self.updates, self.has_other_parameters = _updates(network, self.optimizer)
+        self.precision = precision
+        self.updates, self.has_other_parameters = _updates(network, self.optimizer, precision)
         self._flushed_at = 0.0
 
     def run(self) -> Trained:
@@ -210,8 +215,10 @@ class _Loop:
 
     def _output(self, x: Tensor, updates: Sequence[LinearUpdate] = ()) -> Tensor:
         """Return [member, batch, output]; `x` is [member, batch, ...] or shared for a population, [batch, ...] for a model."""
-        with self._guarded(f"failed on a batch of shape {list(x.shape)}"):
+        with self._guarded(f"failed on a batch of shape {list(x.shape)}"), _products(self.precision, x.device):
             output = self.network(x, updates) if updates else self.network(x)
+        if self.precision != "float32" and isinstance(output, Tensor):
+            output = output.float()
         if self.is_population:
             return output  # type: ignore[no-any-return]
         wanted = [len(x), self.data.outputs]
@@ -244,11 +251,15 @@ class _Loop:
         self.result.writing_s += self._flushed_at - built
 
 
-def _updates(network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[list[LinearUpdate], bool]:
+def _updates(network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision) -> tuple[list[LinearUpdate], bool]:
     """Return the updates that a population's linear layers take by themselves, and whether the optimizer has others to take."""
-    layers = network.linear_parameters() if isinstance(network, Population) else []
+    layers = network.linear_parameters() if isinstance(network, Population) and precision == "float32" else []
     updates = linear_updates(layers, optimizer)
     return updates, len(list(network.parameters())) > 2 * len(updates)
+
+
+def _products(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    return nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)
 
 
 def _cuda_devices(tensor: Tensor) -> list[int]:
