@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -85,7 +85,7 @@ class Journal:
             os.close(self._file)
         self._file = -1
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -127,7 +127,8 @@ def read_journal(path: Path) -> Found:
             _check_version(path, entry)
             found.conditions = found.conditions or {name: value for name, value in entry.items() if name != "journal"}
         elif entry is not None and (runs := _runs(entry)) is not None:
-            found.runs = {run.key: run for run in runs} | found.runs
+            for run in runs:
+                found.runs.setdefault(run.key, run)
             found.train_s += float(entry.get("train_s", 0.0))
         elif line.strip() and not _is_torn(line):
             damaged.append(number)
@@ -158,7 +159,7 @@ def _runs(entry: Mapping[str, Any]) -> list[CellRun] | None:
 
 def _is_torn(line: bytes) -> bool:
     """Tell whether a line is the beginning of one, whose writing was cut short."""
-    return START.startswith(line[: len(START)]) and not line.endswith(END)
+    return START.startswith(line[: len(START)]) and line.count(b"}") < line.count(b"{")
 
 
 def _check_version(path: Path, entry: Mapping[str, Any]) -> None:

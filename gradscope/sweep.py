@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -136,7 +136,7 @@ class _Samples:
         key, how = samples_key(recipe), self._how
         if key not in self._read:
             data = load_recipe_data(recipe, data_dir=how.data_dir, download=how.download, allow_code=how.allow_code)
-            file = self._held.enter_context(SampleFile(data.flattened()))
+            file = self._held.enter_context(closing(SampleFile(data.flattened())))
             self.shared[key] = file.shared
             self._read[key] = file.shared.open()  # instead of `data`, so that there is one copy
             self._digests[key] = "" if recipe.data in DATA_NAMES else digest_of(self._read[key])

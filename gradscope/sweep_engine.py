@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from gradscope.cell import PopulationTask, Precision
 from gradscope.cell_run import CellRun
@@ -95,9 +95,3 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """End everything at once."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
