@@ -92,6 +92,39 @@ def mean_interval(
     return _bounds(seen, min(floor, float(seen.min())), max(ceiling, float(seen.max())), confidence)
 
 
+def difference_interval(
+    first: Values, second: Values, *, floor: float, ceiling: float = 1.0, confidence: float = CONFIDENCE
+) -> tuple[float, float] | None:
+    """Return the interval for the difference of two means, first minus second, of runs that are not paired.
+
+    Each mean has the bound of `mean_interval`, with weights drawn independently; the ends are quantiles of their difference.
+
+    Args:
+        first: metric, [run].
+        second: metric, [run]; of another length where there are other runs.
+        floor: what a failed run scores (chance); a lower value seen in either replaces it.
+        ceiling: what a perfect run scores; a higher value seen in either replaces it.
+        confidence: two-sided level.
+
+    Returns:
+        (lower, upper), or None with fewer than three runs of either, or a value that is not finite.
+
+    >>> low, high = difference_interval([0.97, 0.98, 0.97, 0.98, 0.97], [0.3, 0.2, 0.3, 0.5, 0.4], floor=0.1)
+    >>> round(low, 1), round(high, 1)
+    (0.0, 0.8)
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    both = np.append(a, b)
+    if min(len(a), len(b)) < MINIMUM_SEEDS or not np.isfinite(both).all():
+        return None
+    worst, best = min(floor, float(both.min())), max(ceiling, float(both.max()))
+    of_a, of_b = _dirichlet(len(a) + 1), _dirichlet(len(b) + 1, stream=1)
+    tail = (1 - confidence) / 2
+    lower = np.quantile(of_a @ np.append(a, worst) - of_b @ np.append(b, best), tail)
+    upper = np.quantile(of_a @ np.append(a, best) - of_b @ np.append(b, worst), 1 - tail)
+    return float(lower), float(upper)
+
+
 def _bounds(seen: NDArray[np.float64], worst: float, best: float, confidence: float) -> tuple[float, float]:
     weights = _dirichlet(len(seen) + 1)
     tail = (1 - confidence) / 2
@@ -108,7 +141,7 @@ def _support(before: NDArray[np.float64], after: NDArray[np.float64], floor: flo
 
 
 @functools.lru_cache(maxsize=8)
-def _dirichlet(points: int) -> NDArray[np.float64]:
-    """Draw uniform Dirichlet weights [draw, point], the same ones every time."""
-    draws = np.random.default_rng(points).exponential(size=(DRAWS, points))
+def _dirichlet(points: int, stream: int = 0) -> NDArray[np.float64]:
+    """Draw uniform Dirichlet weights [draw, point], the same ones every time; those of different streams are independent."""
+    draws = np.random.default_rng(points if not stream else [points, stream]).exponential(size=(DRAWS, points))
     return np.asarray(draws / draws.sum(axis=1, keepdims=True))

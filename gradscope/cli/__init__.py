@@ -12,7 +12,7 @@ from gradscope.errors import CannotJudge, GradscopeError
 
 EXIT_DONE, EXIT_NOT_EXPECTED, EXIT_WRONG_USE, EXIT_CANNOT_JUDGE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
-COMMANDS = ("diagnose", "sweep", "check", "report", "explain", "validate", "schema")
+COMMANDS = ("diagnose", "sweep", "check", "compare", "report", "explain", "validate", "schema")
 
 
 class LazyGroup(click.Group):

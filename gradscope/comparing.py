@@ -1,0 +1,225 @@
+"""Two tables of runs, row by row: differences, their standard errors and intervals, how many rows agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gradscope.cell_factors import cell_text, is_activation, layers_of, others_of
+from gradscope.errors import TraceError
+from gradscope.interval import difference_interval
+from gradscope.report import Number
+from gradscope.run_table import ABOVE_CHANCE, RunRow, RunTable, canonical, factors_of
+
+SCHEMA = 1
+STANDARD_ERRORS = 3.0
+POINTS = 0.5
+"""Of the metric, in per cent: what nobody would call a difference, however small the spread of the runs."""
+CHANCE = 0.1
+
+Key = tuple[tuple[frozenset[str], ...], tuple[tuple[str, str], ...]]
+"""What makes rows the same: the activations of each layer, in whatever order within it, and the other factors."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True)
+
+
+class Side(_Part):
+    """One row of one table: mean over its distinct runs."""
+
+    mean: Number
+    runs: int
+    std_err: float | None
+    collapsed: int | None
+    """Runs that collapsed; null where nobody looked."""
+
+
+class ComparedRow(_Part):
+    """One row that both tables have. `difference` is a minus b; `tolerance` is what it may be."""
+
+    factors: dict[str, str]
+    a: Side
+    b: Side
+    difference: Number
+    std_err: float | None
+    """Of the difference; null where either side is a single run."""
+    interval: tuple[Number, Number] | None
+    """Of the difference, 95 %; null under three runs of either side."""
+    tolerance: Number
+    agrees: bool
+
+
+class Chance(_Part):
+    """The rows whose mean is at chance (no better than the best constant answer)."""
+
+    chance: float
+    assumed: bool
+    """Neither table tells what chance is."""
+    a: int
+    b: int
+    differ: list[dict[str, str]]
+    """Rows that are at chance in one of them only."""
+
+
+class Table(_Part):
+    """One of the two tables as a whole."""
+
+    name: str
+    rows: int
+    unmatched: int
+    """Rows that the other does not have, or that have no finished run here or there."""
+    notes: list[str]
+
+
+class Comparison(_Part):
+    """The whole comparison; rows in the order of table a."""
+
+    schema_: int = Field(default=SCHEMA, alias="schema")
+    metric: str
+    a: Table
+    b: Table
+    standard_errors: float
+    points: float
+    rows: list[ComparedRow]
+    agree: int
+    single_runs: int
+    """Rows without a standard error, since either side is a single run."""
+    mean_abs_difference: Number
+    """Over the rows that are at chance in neither."""
+    at_chance: Chance
+
+    @property
+    def different(self) -> list[ComparedRow]:
+        """The rows that do not agree, largest difference first."""
+        return sorted((row for row in self.rows if not row.agrees), key=lambda row: -_size(row.difference))
+
+    @property
+    def factor_names(self) -> list[str]:
+        """The factors by which rows were matched, in the order of the columns."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.factors))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """When two rows agree: |difference| <= the larger of so many standard errors of both together and so many points."""
+
+    standard_errors: float = STANDARD_ERRORS
+    points: float = POINTS
+
+    def tolerance(self, std_err: float | None) -> float:
+        """Return the largest difference, as a share, that agrees.
+
+        >>> Agreement().tolerance(None), round(Agreement().tolerance(0.01), 3)
+        (0.005, 0.03)
+        """
+        return max(self.points / 100, self.standard_errors * (std_err or 0.0))
+
+
+def compare(a: RunTable, b: RunTable, agreement: Agreement = Agreement()) -> Comparison:
+    """Return the comparison of the rows that both tables have, matched by the factors that both know.
+
+    Raises:
+        TraceError: they share no factor or no row, or several rows of one are the same by the shared factors.
+    """
+    shared = _shared(a, b)
+    of_a, of_b = _by_key(a, b, shared), _by_key(b, a, shared)
+    pairs = [(row, of_b[key]) for key, row in of_a.items() if key in of_b]
+    if not pairs:
+        here, there = (cell_text(table.rows[0].factors) for table in (b, a))
+        raise TraceError(
+            f"{b.name}: expected rows that {a.name} has as well, by {', '.join(shared)}; found none: here is ({here}), "
+            f"there is ({there})"
+        )
+    finished = [pair for pair in pairs if all(row.values for row in pair)]
+    chance = next((table.chance for table in (a, b) if table.chance is not None), None)
+    rows = [_compared(*pair, shared, CHANCE if chance is None else chance, agreement) for pair in finished]
+    return _comparison(a, b, rows, chance, agreement)
+
+
+def _comparison(a: RunTable, b: RunTable, rows: list[ComparedRow], chance: float | None, agreement: Agreement) -> Comparison:
+    floor = CHANCE if chance is None else chance
+    at = [tuple(side.mean <= floor + ABOVE_CHANCE for side in (row.a, row.b)) for row in rows]
+    live = [abs(row.difference) for row, ends in zip(rows, at, strict=True) if not any(ends)]
+    return Comparison(
+        metric=a.metric,
+        a=Table(name=a.name, rows=len(a.rows), unmatched=len(a.rows) - len(rows), notes=list(a.notes)),
+        b=Table(name=b.name, rows=len(b.rows), unmatched=len(b.rows) - len(rows), notes=list(b.notes)),
+        standard_errors=agreement.standard_errors,
+        points=agreement.points,
+        rows=rows,
+        agree=sum(row.agrees for row in rows),
+        single_runs=sum(row.std_err is None for row in rows),
+        mean_abs_difference=math.fsum(live) / len(live) if live else math.nan,
+        at_chance=Chance(
+            chance=floor,
+            assumed=chance is None,
+            a=sum(ends[0] for ends in at),
+            b=sum(ends[1] for ends in at),
+            differ=[row.factors for row, ends in zip(rows, at, strict=True) if ends[0] != ends[1]],
+        ),
+    )
+
+
+def _compared(a: RunRow, b: RunRow, shared: Sequence[str], floor: float, agreement: Agreement) -> ComparedRow:
+    difference = a.mean - b.mean
+    both = None if a.std_err is None or b.std_err is None else math.hypot(a.std_err, b.std_err)
+    tolerance = agreement.tolerance(both)
+    return ComparedRow(
+        factors=_only(a.factors, shared),
+        a=_side(a),
+        b=_side(b),
+        difference=difference,
+        std_err=both,
+        interval=difference_interval(a.values, b.values, floor=floor),
+        tolerance=tolerance,
+        agrees=abs(difference) <= tolerance + 1e-12,  # 0.005 is not quite 0.5 / 100
+    )
+
+
+def _side(row: RunRow) -> Side:
+    return Side(mean=row.mean, runs=len(row.values), std_err=row.std_err, collapsed=row.collapsed)
+
+
+def _size(difference: float) -> float:
+    return math.inf if math.isnan(difference) else abs(difference)
+
+
+def _shared(a: RunTable, b: RunTable) -> list[str]:
+    """Return the factors by which rows are matched; of activations all of either, since layers are matched as a whole."""
+    of_a, of_b = factors_of(a.rows), factors_of(b.rows)
+    both_have_stacks = any(map(is_activation, of_a)) and any(map(is_activation, of_b))
+    found = [name for name in of_a if name in of_b or (both_have_stacks and is_activation(name))]
+    if not found:
+        raise TraceError(
+            f"{b.name}: expected a factor of {a.name} ({', '.join(of_a) or 'none'}), got {', '.join(of_b) or 'none'}"
+        )
+    return found
+
+
+def _only(factors: Mapping[str, str], shared: Sequence[str]) -> dict[str, str]:
+    return {name: value for name, value in factors.items() if name in shared}
+
+
+def _by_key(table: RunTable, other: RunTable, shared: Sequence[str]) -> dict[Key, RunRow]:
+    stacks, others = any(map(is_activation, shared)), [name for name in shared if not is_activation(name)]
+    found: dict[Key, RunRow] = {}
+    for row in table.rows:
+        rest = others_of(row.factors)
+        layers = tuple(frozenset(layer) for layer in layers_of(row.factors)) if stacks else ()
+        key = (layers, tuple((name, canonical(rest.get(name, ""))) for name in others))
+        if key in found:
+            raise TraceError(_ambiguous(table, other, found[key], row))
+        found[key] = row
+    return found
+
+
+def _ambiguous(table: RunTable, other: RunTable, one: RunRow, another: RunRow) -> str:
+    differ = [name for name, value in one.factors.items() if another.factors.get(name, "") != value]
+    hint = f"; choose one, such as --where {differ[0]}={one.factors[differ[0]]}" if differ else ""
+    same = ", ".join(f"{name} {value}" for name, value in one.factors.items() if name not in differ)
+    apart = f" that differ in {', '.join(differ)}, which {other.name} does not tell apart" if differ else ""
+    return f"{table.name}: expected one row for {same or 'all'}, got several{apart}{hint}"

@@ -1,0 +1,56 @@
+"""A comparison on the console: widths, what is named, what agrees in every row."""
+
+import io
+
+import made_sweeps as made
+import pytest
+from rich.console import Console
+
+from gradscope.comparing import compare
+from gradscope.renderers.compare_console import print_comparison
+from gradscope.run_table import RunTable, of_result
+
+
+def tables(value=made.published_like):
+    one = made.made(made.product_grid(), made.published_like)
+    other = made.made(made.product_grid(), value)
+    return of_result(one, "runs/sweeps/one"), of_result(other, "published.csv")
+
+
+def shown(found, width=80, **options):
+    stream = io.StringIO()
+    print_comparison(found, console=Console(file=stream, width=width), **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_no_line_is_wider_than_the_page(width):
+    text = shown(compare(*tables(lambda *_: 0.5)), width)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    assert "ROWS THAT DO NOT AGREE" in text
+
+
+def test_where_every_row_agrees_no_row_is_shown():
+    text = shown(compare(*tables()))
+    assert text.startswith("AGREE   64 of 64 rows")
+    assert "ROWS" not in text
+
+
+def test_the_rows_at_chance_are_named():
+    dead = compare(*tables(lambda factors, *_: 0.1 if factors["act3"] == "selu" and factors["act1"] == "relu" else 0.5))
+    text = " ".join(shown(dead).split())
+    assert "rows at 10 %: 0 in A, 4 in B, 4 in one of them only: (relu relu selu), (relu tanh selu)" in text
+
+
+def test_collapsed_runs_of_sweeps_stand_beside():
+    text = shown(compare(*tables()), only_different=False)
+    line = next(line for line in text.splitlines() if line.split()[:3] == ["sigmoid", "sigmoid", "relu"])
+    assert line.split()[-2:] == ["4/5", "4/5"]
+
+
+def test_a_table_of_single_runs_has_neither_intervals_nor_collapse():
+    one, other = tables()
+    single = RunTable("p", tuple(type(row)(row.factors, row.values[:1], 1) for row in other.rows))
+    text = shown(compare(one, single), only_different=False)
+    assert "95 %" not in text
+    assert "all rows have a single run on a side" in text

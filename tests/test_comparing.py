@@ -1,0 +1,130 @@
+"""Row by row: which rows belong together, when they agree, what is at chance."""
+
+import math
+
+import numpy as np
+import pytest
+
+from gradscope.comparing import Agreement, compare
+from gradscope.errors import TraceError
+from gradscope.interval import difference_interval
+from gradscope.run_table import RunRow, RunTable
+
+
+def table(rows, name="t", **changes):
+    """Rows as {(factors' values): values}; factors are act1, act2, ... or as the keys say."""
+    return RunTable(name, tuple(RunRow(factors, tuple(values), len(values)) for factors, values in rows), **changes)
+
+
+def stacks(name="t", /, **rows):
+    """Tables of two-layer stacks: relu_tanh=[0.9, 0.8]."""
+    found = [(dict(zip(("act1", "act2"), key.split("_"), strict=True)), values) for key, values in rows.items()]
+    return table(found, name)
+
+
+def test_differences_and_standard_errors_are_those_of_both_together():
+    found = compare(stacks(relu_tanh=[0.9, 0.8, 0.97]), stacks(relu_tanh=[0.7, 0.75])).rows[0]
+    assert found.difference == pytest.approx(0.89 - 0.725)
+    assert found.std_err == pytest.approx(math.sqrt(np.var([0.9, 0.8, 0.97], ddof=1) / 3 + np.var([0.7, 0.75], ddof=1) / 2))
+    assert found.tolerance == pytest.approx(3 * found.std_err)
+
+
+def test_rows_agree_within_errors_or_points():
+    one, other = (
+        stacks(a_a=[0.9, 0.9], b_b=[0.9, 0.7], c_c=[0.9, 0.9]),
+        stacks(a_a=[0.895, 0.895], b_b=[0.5, 0.9], c_c=[0.89, 0.89]),
+    )
+    found = compare(one, other)
+    assert [row.agrees for row in found.rows] == [True, True, False]
+    assert found.agree == 2
+    assert compare(one, other, Agreement(points=1.0)).agree == 3
+    assert compare(one, other, Agreement(standard_errors=0.0)).agree == 1
+
+
+def test_single_runs_have_points_only():
+    found = compare(stacks(a_a=[0.9]), stacks(a_a=[0.5, 0.99]))
+    assert (found.rows[0].std_err, found.rows[0].agrees, found.single_runs) == (None, False, 1)
+
+
+def test_those_that_do_not_agree_come_largest_first():
+    found = compare(stacks(a_a=[0.9], b_b=[0.9], c_c=[0.9]), stacks(a_a=[0.8], b_b=[0.9], c_c=[0.1]))
+    assert [row.factors["act1"] for row in found.different] == ["c", "a"]
+
+
+def test_activations_of_a_layer_have_no_order_and_equal_ones_are_one():
+    pairs = [({"act1a": "tanh", "act1b": "relu"}, [0.9]), ({"act1a": "relu", "act1b": "relu"}, [0.8])]
+    turned = [({"act1a": "relu", "act1b": "tanh"}, [0.9])]
+    assert len(compare(table(pairs), table(turned)).rows) == 1
+    whole = compare(table(pairs), table([({"act1": "relu"}, [0.5])]))
+    assert [row.a.mean for row in whole.rows] == [0.8]
+
+
+def test_layers_have_an_order():
+    with pytest.raises(TraceError, match=r"found none: here is \(tanh relu\), there is \(relu tanh\)"):
+        compare(stacks(relu_tanh=[0.9]), stacks(tanh_relu=[0.9]))
+
+
+def test_numbers_are_matched_by_value():
+    assert len(compare(table([({"lr": "1e-2"}, [0.9])]), table([({"lr": "0.010"}, [0.9])])).rows) == 1
+
+
+def test_factors_of_one_table_only_are_left_out_where_they_do_not_vary():
+    one = table([({"act1": "relu", "lr": "0.1"}, [0.9])])
+    assert compare(one, table([({"act1": "relu"}, [0.9])])).factor_names == ["act1"]
+
+
+def test_rows_that_only_another_factor_tells_apart_name_it():
+    several = table([({"act1": "relu", "lr": lr}, [0.9]) for lr in ("0.1", "0.2")], "s")
+    with pytest.raises(TraceError, match=r"s: expected one row for act1 relu, got several .* lr.* --where lr=0\.1"):
+        compare(several, table([({"act1": "relu"}, [0.9])], "p"))
+
+
+def test_tables_without_a_common_factor_are_refused():
+    with pytest.raises(TraceError, match=r"p: expected a factor of t \(lr\), got momentum"):
+        compare(table([({"lr": "1"}, [0.9])]), table([({"momentum": "1"}, [0.9])], "p"))
+
+
+def test_rows_of_one_table_only_and_unfinished_ones_are_counted():
+    found = compare(stacks(a_a=[0.9], b_b=[], c_c=[0.9]), stacks(a_a=[0.9], b_b=[0.9]))
+    assert (found.a.unmatched, found.b.unmatched, len(found.rows)) == (2, 1, 1)
+
+
+def test_rows_at_chance_are_told_and_left_out_of_the_mean():
+    one, other = stacks(a_a=[0.1], b_b=[0.5], c_c=[0.1004]), stacks(a_a=[0.1], b_b=[0.53], c_c=[0.4])
+    found = compare(one, other)
+    assert (found.at_chance.a, found.at_chance.b, found.at_chance.assumed) == (2, 1, True)
+    assert found.at_chance.differ == [{"act1": "c", "act2": "c"}]
+    assert found.mean_abs_difference == pytest.approx(0.03)
+
+
+def test_a_table_that_knows_chance_is_believed():
+    found = compare(table([({"lr": "1"}, [0.2])], chance=0.25), table([({"lr": "1"}, [0.3])]))
+    assert (found.at_chance.chance, found.at_chance.a, found.at_chance.assumed) == (0.25, 1, False)
+
+
+def test_a_mean_that_is_not_finite_never_agrees():
+    found = compare(stacks(a_a=[float("nan")], b_b=[0.9]), stacks(a_a=[0.9], b_b=[0.1]))
+    assert found.different[0].factors["act1"] == "a"
+    assert found.different[0].interval is None
+
+
+@pytest.mark.parametrize(
+    ("shares", "seeds"), [((0.0, 0.2), (5, 5)), ((0.1, 0.1), (5, 5)), ((0.6, 0.1), (5, 3)), ((0.5, 0.0), (9, 5))]
+)
+def test_the_interval_of_a_difference_covers_where_runs_collapse(shares, seeds):
+    rng = np.random.default_rng(1)
+    truth, hits = (shares[1] - shares[0]) * 0.85, 0
+    for _ in range(300):
+        a, b = (np.where(rng.random(n) < share, 0.1, 0.95) for n, share in zip(seeds, shares, strict=True))
+        low, high = difference_interval(a, b, floor=0.1)
+        hits += low <= truth <= high
+    assert hits >= 0.93 * 300
+
+
+def test_the_interval_of_a_difference_is_antisymmetric_and_needs_three_runs():
+    a, b = [0.2, 0.3, 0.25, 0.4, 0.2], [0.8, 0.9, 0.85]
+    low, high = difference_interval(a, b, floor=0.1)
+    assert difference_interval(b, a, floor=0.1) == pytest.approx((-high, -low), abs=0.02)
+    assert low < -0.55 < high
+    assert difference_interval(a, b[:2], floor=0.1) is None
+    assert difference_interval(a, [0.8, 0.9, np.nan], floor=0.1) is None
