@@ -27,25 +27,37 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def initial_linear(inputs: int, outputs: int, init: str | NormalInit, seed: int, layer: int) -> tuple[Tensor, Tensor]:
+def initial_linear(
+    inputs: int, outputs: int, init: str | NormalInit, seed: int, layer: int, gain: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Return weight [output, input] and bias [output] in float32, the same on every device.
 
     `default` is exactly what `torch.manual_seed(layer_seed(seed, layer)); torch.nn.Linear(inputs, outputs)` gives; every
     other initialisation sets the biases to zero. torch's global random state is left as it was.
+
+    Args:
+        inputs: units of the layer before.
+        outputs: units of the layer.
+        init: how to draw.
+        seed: of the network.
+        layer: its number, from 0.
+        gain: of the activation before, 1.0 for the first layer (`activation_gain.matched_gain`); for `matched-normal` only.
     """
     with seeded(layer_seed(seed, layer)), torch.no_grad():
         linear = nn.Linear(inputs, outputs, dtype=torch.float32)
         if init != "default":
             linear.bias.zero_()
-            _fill(linear.weight, init)
+            _fill(linear.weight, init, gain)
     return linear.weight.detach(), linear.bias.detach()
 
 
-def _fill(weight: Tensor, init: str | NormalInit) -> None:
+def _fill(weight: Tensor, init: str | NormalInit, gain: float) -> None:
     if isinstance(init, NormalInit):
         nn.init.normal_(weight, std=init.std)
     elif init == "lecun-normal":  # LeCun et al. 1998, Efficient BackProp: variance 1 / fan-in
         nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
+    elif init == "matched-normal":
+        nn.init.normal_(weight, std=gain * weight.shape[1] ** -0.5)
     elif init == "zeros":
         nn.init.zeros_(weight)
     elif init == "orthogonal":

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gradscope.activation_entries import entry_schema, parse_layer
-from gradscope.activations import LayerActivation
+from gradscope.activations import NONE, LayerActivation
 from gradscope.recipe_faults import Fault, Faults
 from gradscope.recipe_parts import Expect, Part, as_tuple, choice, parsed, raise_if
 
@@ -18,8 +18,9 @@ MOST_LAYERS, MOST_UNITS = 1000, 1_000_000
 Norm = Literal["none", "batchnorm", "layernorm"]
 StackNorm = Literal["none", "batchnorm-all", "batchnorm-last", "layernorm-all"]
 Init = Literal[
-    "default", "kaiming-normal", "kaiming-uniform", "xavier-normal", "xavier-uniform", "lecun-normal", "orthogonal", "zeros"
-]
+    "default", "kaiming-normal", "kaiming-uniform", "xavier-normal", "xavier-uniform", "lecun-normal", "matched-normal",
+    "orthogonal", "zeros",
+]  # fmt: skip
 INITS = (
     "default",
     "kaiming-normal",
@@ -27,6 +28,7 @@ INITS = (
     "xavier-normal",
     "xavier-uniform",
     "lecun-normal",
+    "matched-normal",
     "orthogonal",
     "zeros",
 )
@@ -36,7 +38,7 @@ STACK_NORM = choice(
     off="none", no="none", false="none", batchnorm="batchnorm-all", bn="batchnorm-all", layernorm="layernorm-all",
 )  # fmt: skip
 INIT = choice(*INITS, he="kaiming-normal", glorot="xavier-uniform", xavier="xavier-uniform", kaiming="kaiming-normal",
-              lecun="lecun-normal", zero="zeros", none="default", torch="default")  # fmt: skip
+              lecun="lecun-normal", matched="matched-normal", zero="zeros", none="default", torch="default")  # fmt: skip
 
 
 class NormalInit(Part):
@@ -99,7 +101,7 @@ class Stack(Part):
     init: Annotated[
         Init | NormalInit,
         BeforeValidator(parsed(_init)),
-        Field(description="Initial weights; default = torch's own."),
+        Field(description="Initial weights; default = torch's own, matched-normal = by the gain of the activation before."),
         INIT,
     ] = "default"
 
@@ -120,22 +122,39 @@ class Stack(Part):
 
     @classmethod
     def cross_faults(cls, raw: Mapping[str, Any]) -> Iterator[Fault]:
-        """Yield lists of the wrong length, and blocks of units that do not fit a hidden layer's width."""
-        hidden, activations, norm = raw.get("hidden"), raw.get("activations"), raw.get("norm")
-        if not isinstance(hidden, list | tuple):
-            return
-        for name, value in (("activations", activations), ("norm", norm)):
-            if isinstance(value, list | tuple) and value and len(value) != len(hidden) + 1:
-                yield Fault((name,), f"expected {_entries(len(hidden))}, got {len(value)}")
-        if isinstance(norm, list | tuple) and not norm:
-            yield Fault(("norm",), f"expected {_entries(len(hidden))}, got none; for no norm at all write none")
-        for i, (width, entry) in enumerate(
-            zip(hidden, activations if isinstance(activations, list | tuple) else (), strict=False)
-        ):
-            if type(width) is int and 1 <= width <= MOST_UNITS:
-                try:
-                    parse_layer(entry).resolve(width)
-                except Faults:
-                    continue  # reported where the field itself is checked
-                except ValueError as error:
-                    yield Fault(("activations", i), str(error))
+        """Yield what does not fit together; where a grid holds a part of the stack, that is for the grid to check."""
+        if not isinstance(raw, OfGrid):
+            yield from misfits(raw.get("hidden"), raw.get("activations"), raw.get("norm"))
+
+
+class OfGrid(dict[str, Any]):
+    """The mapping of a stack of which a grid holds a part; what it holds is stood in for by `STAND_INS`."""
+
+
+STAND_INS: Mapping[str, tuple[object, ...]] = {"hidden": (), "activations": (parse_layer(NONE),)}
+
+
+def misfits(hidden: object, activations: object, norm: object) -> Iterator[Fault]:
+    """Yield lists of the wrong length, and blocks of units that do not fit a hidden layer's width.
+
+    Args:
+        hidden: widths; without a list there is nothing to compare with.
+        activations: entries in any form, or parsed ones.
+        norm: a word, or a list.
+    """
+    if not isinstance(hidden, list | tuple):
+        return
+    for name, value in (("activations", activations), ("norm", norm)):
+        if isinstance(value, list | tuple) and value and len(value) != len(hidden) + 1:
+            yield Fault((name,), f"expected {_entries(len(hidden))}, got {len(value)}")
+    if isinstance(norm, list | tuple) and not norm:
+        yield Fault(("norm",), f"expected {_entries(len(hidden))}, got none; for no norm at all write none")
+    entries = activations if isinstance(activations, list | tuple) else ()
+    for i, (width, entry) in enumerate(zip(hidden, entries, strict=False)):
+        if type(width) is int and 1 <= width <= MOST_UNITS:
+            try:
+                parse_layer(entry).resolve(width)
+            except Faults:
+                continue  # reported where the field itself is checked
+            except ValueError as error:
+                yield Fault(("activations", i), str(error))

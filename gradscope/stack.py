@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gradscope.activation_gain import matched_gains
 from gradscope.activations import ActivationSpec
 from gradscope.elementwise import build_activation
 from gradscope.errors import DataError
@@ -108,7 +109,11 @@ class StackLayer(nn.Module):
 
     def __init__(self, members: Sequence[StackMember], inputs: int, outputs: int, index: int, build: Build) -> None:
         super().__init__()
-        drawn = [initial_linear(inputs, outputs, member.stack.init, member.seed, index) for member in members]
+        gains = matched_gains([_matched_to(member.stack, index, inputs) for member in members], build)
+        drawn = [
+            initial_linear(inputs, outputs, member.stack.init, member.seed, index, gain)
+            for member, gain in zip(members, gains, strict=True)
+        ]
         # [member, input, output]: laid out so, the weights' gradient comes out of its product without a copy
         self.weight = nn.Parameter(torch.stack([weight.T for weight, _ in drawn]))
         self.bias = nn.Parameter(torch.stack([bias for _, bias in drawn]))
@@ -132,6 +137,11 @@ class StackLayer(nn.Module):
             parts = z.split([len(norm.rows) for norm in self.norms])  # type: ignore[arg-type]
             z = torch.cat([norm(part) for norm, part in zip(self.norms, parts, strict=True)])
         return self.activation(z)  # type: ignore[no-any-return]
+
+
+def _matched_to(stack: Stack, index: int, inputs: int) -> Blocks | None:
+    """Return the activations of the layer before, where the weights of layer `index` are matched to them."""
+    return tuple(stack.layers[index - 1].resolve(inputs)) if index and stack.init == "matched-normal" else None
 
 
 class _Norm(nn.Module):

@@ -15,6 +15,7 @@ HEAVY = ("torch", "torchvision", "tensorboard", "jaxtyping", "matplotlib", "skle
 # Modules of the package that need torch; all others must not import it. A new module that trains belongs here.
 NEED_TORCH = {
     "gradscope.activation_functions",
+    "gradscope.activation_gain",
     "gradscope.apart",
     "gradscope.arms",
     "gradscope.autograd_graph",

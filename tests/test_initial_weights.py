@@ -32,6 +32,7 @@ def test_default_is_what_torch_draws_after_manual_seed():
         ("xavier-normal", math.sqrt(2 / (FAN_IN + FAN_OUT))),
         ("xavier-uniform", math.sqrt(2 / (FAN_IN + FAN_OUT))),
         ("lecun-normal", FAN_IN**-0.5),
+        ("matched-normal", FAN_IN**-0.5),
         ("orthogonal", FAN_IN**-0.5),
         ("zeros", 0.0),
         (NormalInit(std=0.01), 0.01),
@@ -46,6 +47,14 @@ def test_standard_deviation(init, std):
     if std and init != "orthogonal":
         assert (weight.abs().max().item() < std * math.sqrt(3) * 1.001) == is_uniform
     assert (init == "default") != (bias == 0).all().item()
+
+
+def test_the_gain_scales_matched_weights_and_no_others():
+    weight, bias = initial_linear(FAN_IN, FAN_OUT, "matched-normal", 1, 0, gain=3.0)
+    assert torch.allclose(weight, 3 * initial_linear(FAN_IN, FAN_OUT, "matched-normal", 1, 0)[0], rtol=1e-6)
+    assert not bias.any()
+    for init in set(INITS) - {"matched-normal"}:
+        assert torch.equal(initial_linear(6, 4, init, 1, 2, gain=3.0)[0], initial_linear(6, 4, init, 1, 2)[0])
 
 
 def test_orthogonal_rows_are_orthonormal():
