@@ -19,7 +19,7 @@ from gradscope.errors import CannotJudge, CodeError, GradscopeError
 from gradscope.first_look import look_once
 from gradscope.recipe import Recipe
 from gradscope.recipe import replace as changed
-from gradscope.recipe_file import load_recipe
+from gradscope.recipe_file import load_single
 from gradscope.rules import RULES
 from gradscope.trace import Trace
 from gradscope.trained_arms import ArmTraining, check_fit, memory_told, schedule_of, train_arms
@@ -64,7 +64,7 @@ def observe(path: Path, options: CheckOptions) -> Checked:
     Raises:
         CodeError: the recipe names code that may not run, or that fails.
     """
-    recipe = changed(load_recipe(path), seeds=options.seeds, device=options.device, fixes=[])
+    recipe = changed(load_single(path), seeds=options.seeds, device=options.device, fixes=[])
     if recipe.needs_code and not options.allow_code:
         named, where = recipe.needs_code[0]
         raise CodeError(f"{where}: '{named}' runs code of its own; read it, then add --allow-code")

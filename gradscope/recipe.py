@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, WithJsonSchema
 
 from gradscope.errors import RecipeError
+from gradscope.grid_activations import entries_of
+from gradscope.grid_faults import grid_faults
 from gradscope.recipe_faults import Fault, Keys, Positions, expected
 from gradscope.recipe_fields import (
     FIX_NAMES,
@@ -27,12 +29,14 @@ from gradscope.recipe_fields import (
     NpzData,
     Seeds,
 )
+from gradscope.recipe_grid import WHAT as GRID
+from gradscope.recipe_grid import Grid, filled, names_in, parse_grid, said
 from gradscope.recipe_parts import Expect, Part, faults_of
 from gradscope.recipe_stack import NormalInit, Stack
 from gradscope.recipe_training import Training, Watch
 from gradscope.user_code import is_reference
 
-__all__ = ["NormalInit", "NpzData", "Recipe", "Stack", "Training", "Watch", "build_recipe", "recipe_schema", "replace"]
+__all__ = ["NormalInit", "NpzData", "Recipe", "Stack", "Training", "Watch", "build_recipe", "replace"]
 
 
 class Recipe(Part):
@@ -52,6 +56,12 @@ class Recipe(Part):
     stack: Annotated[Stack | None, Expect(Stack.WHAT)] = None
     model: Model = None
     training: Annotated[Training, Expect(Training.WHAT)] = Training()
+    grid: Annotated[
+        Grid | None,
+        BeforeValidator(lambda value: None if value is None else parse_grid(value)),
+        WithJsonSchema({"type": "object"}),
+        Expect(GRID),
+    ] = None
     seeds: Seeds = 5
     watch: Annotated[Watch, Field(description="At which steps to look."), Expect(Watch.WHAT)] = Watch()
     fixes: Fixes = None
@@ -62,10 +72,11 @@ class Recipe(Part):
 
     @classmethod
     def completed(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return `raw` with the fixes that suit its network."""
+        """Return `raw` with the fixes that suit its network, and with stand-ins for what only its grid says."""
         if raw.get("fixes", ()) is None or "fixes" not in raw:
-            return {**raw, "fixes": FIX_NAMES if raw.get("stack") is not None else ()}
-        return raw
+            is_single = raw.get("stack") is not None and raw.get("grid") is None
+            raw = {**raw, "fixes": FIX_NAMES if is_single else ()}
+        return filled(raw)
 
     @classmethod
     def cross_faults(cls, raw: Mapping[str, Any]) -> Iterator[Fault]:
@@ -73,13 +84,14 @@ class Recipe(Part):
         stack, model, fixes = raw.get("stack"), raw.get("model"), raw.get("fixes")
         if stack is not None and model is not None:
             yield Fault(("model",), "expected either stack or model, got both", of_key=True)
-        if stack is None and model is None:
+        if stack is None and model is None and not names_in(raw.get("grid")) & {"hidden", "activations"}:
             yield Fault(("stack",), f"expected {Stack.WHAT}, or model: package.module:callable, got neither")
         if model is not None and stack is None and isinstance(fixes, list | tuple):
             hint = "; write fixes: [] or name classes of your own"
             for i, fix in enumerate(fixes):
                 if fix in FIX_NAMES:
                     yield Fault(("fixes", i), expected("no built-in fix beside model:, they change a stack", fix, hint))
+        yield from grid_faults(raw)
 
     @property
     def fix_names(self) -> tuple[str, ...]:
@@ -99,21 +111,24 @@ class Recipe(Part):
     @property
     def data_path(self) -> Path | None:
         """The npz file, found from the recipe's folder; None for other data."""
-        if not isinstance(self.data, NpzData):
-            return None
-        return (self._positions.folder or Path()) / Path(self.data.path).expanduser()
+        return self.path_of(self.data) if isinstance(self.data, NpzData) else None
+
+    def path_of(self, data: NpzData) -> Path:
+        """Return an npz file that the recipe names, found from its folder."""
+        return (self._positions.folder or Path()) / Path(data.path).expanduser()
 
     @property
     def needs_code(self) -> tuple[tuple[str, str], ...]:
         """Each `package.module:callable` of the recipe with the place where it is named."""
-        named: list[tuple[str | None, Keys]] = [
-            (self.data if isinstance(self.data, str) else None, ("data",)),
-            (self.model, ("model",)),
-        ]
+        named: list[tuple[object, Keys]] = [(self.data, ("data",)), (self.model, ("model",))]
         for i, layer in enumerate(self.stack.layers if self.stack else ()):
             named += [(block.activation.name, ("stack", "activations", i)) for block in layer.blocks]
         named += [(fix, ("fixes", i)) for i, fix in enumerate(self.fix_names)]
-        return tuple((text, self.where(*keys)) for text, keys in named if text and is_reference(text))
+        if self.grid:
+            named += [(data, (*self.grid.key("data"), i)) for i, data in enumerate(self.grid.values("data"))]
+            layers = entries_of(self.grid.activations) if self.grid.activations else ()
+            named += [(block.activation.name, self.grid.key("activations")) for layer in layers for block in layer.blocks]
+        return tuple((text, self.where(*keys)) for text, keys in named if isinstance(text, str) and is_reference(text))
 
     def where(self, *keys: str | int) -> str:
         """Return `file:line:col` of a key, the option that set it, or the key path of a recipe built in code."""
@@ -173,7 +188,9 @@ def replace(
     `data` may be the path of an npz file, which starts at the working directory, not at the recipe's folder.
     A wrong value raises a RecipeError whose line names the option.
     """
-    raw: dict[str, Any] = {name: getattr(recipe, name) for name in recipe.model_fields_set}
+    raw: dict[str, Any] = said(recipe)
+    for name in recipe.grid.names if recipe.grid else ():  # stand-ins: the grid alone says what they are
+        raw.pop(name, None)
     options: dict[Keys, str] = dict(recipe._positions.options)
     npz = {"source": "npz", "path": str(Path(data).expanduser().absolute())} if data and data.endswith(".npz") else None
     changes = {"data": npz or data, "seeds": seeds, "device": device, "fixes": fixes}
@@ -181,34 +198,9 @@ def replace(
         if value is not None:
             raw[name] = value
             options[(name,)] = f"--{name}"
+    if recipe.grid and recipe.stack:
+        raw["stack"] = {name: value for name, value in said(recipe.stack).items() if name not in recipe.grid.names}
     if epochs is not None:
         raw["training"] = {**recipe.training.model_dump(exclude_unset=True), "epochs": epochs}
         options[("training", "epochs")] = "--epochs"
     return build_recipe(raw, dataclasses.replace(recipe._positions, options=options))
-
-
-def recipe_schema() -> dict[str, object]:
-    """Return the JSON schema of a recipe, for editors (yaml-language-server) and other checkers."""
-    schema = _as_in_files(Recipe.model_json_schema())
-    assert isinstance(schema, dict)
-    schema["required"] = ["data"]  # the name comes from the file
-    schema["oneOf"] = [{"required": ["stack"]}, {"required": ["model"]}]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "gradscope recipe", **schema}
-
-
-def _as_in_files(schema: object) -> object:
-    """Return a schema without null, which a file may not say, and without the titles that repeat the keys."""
-    if isinstance(schema, list):
-        return [_as_in_files(item) for item in schema if item != {"type": "null"}]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {
-        key: _as_in_files(value)
-        for key, value in schema.items()
-        if not (key == "title" and isinstance(value, str)) and not (key == "default" and value is None)
-    }
-    branches = inner.get("anyOf", [])
-    if not (isinstance(branches, list) and len(branches) == 1):
-        return inner
-    del inner["anyOf"]
-    return {**branches[0], **inner}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import glob
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,18 @@ def load_recipe(path: Path) -> Recipe:
     A file that cannot be read or is no recipe raises a RecipeError with one line for each fault.
     """
     return parse_recipe(_read(path), file=str(path), folder=path.parent.absolute())
+
+
+def load_single(path: Path) -> Recipe:
+    """Return the recipe of one experiment in a file.
+
+    Raises:
+        RecipeError: it has a grid, or is no recipe.
+    """
+    recipe = load_recipe(path)
+    if recipe.grid:
+        raise recipe.fault(f"expected a recipe of one network here, got a grid of them; run `gradscope sweep {path}`", "grid")
+    return recipe
 
 
 def parse_recipe(text: str, file: str = "recipe", folder: Path | None = None) -> Recipe:
@@ -55,7 +67,7 @@ def dump_recipe(recipe: Recipe, header: str = "") -> str:
     """
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
     for key, value in _data_of(recipe).items():
-        if key in ("stack", "training"):
+        if key in ("stack", "training", "grid"):
             lines += [f"{key}:", *(f"  {inner}: {_flow(item)}" for inner, item in value.items())]
         else:
             lines.append(f"{key}: {_flow(value)}")
@@ -63,9 +75,7 @@ def dump_recipe(recipe: Recipe, header: str = "") -> str:
 
 
 def _data_of(recipe: Recipe) -> dict[str, Any]:
-    data: dict[str, Any] = {"name": recipe.name, "data": recipe.data}
-    if isinstance(recipe.data, NpzData):
-        data["data"] = recipe.data.model_dump(exclude_none=True) | {"path": str(recipe.data_path)}
+    data: dict[str, Any] = {"name": recipe.name, "data": _value(recipe, recipe.data)}
     if recipe.normalize is not None:
         data["normalize"] = list(recipe.normalize)
     if recipe.stack:
@@ -73,18 +83,40 @@ def _data_of(recipe: Recipe) -> dict[str, Any]:
         data["stack"] = {
             "hidden": list(stack.hidden),
             "activations": [entry_of(layer) for layer in stack.layers],
-            "norm": list(stack.norm) if isinstance(stack.norm, tuple) else stack.norm,
-            "init": stack.init.model_dump() if isinstance(stack.init, NormalInit) else stack.init,
+            "norm": _value(recipe, stack.norm),
+            "init": _value(recipe, stack.init),
         }
     else:
         data["model"] = recipe.model
     data["training"] = recipe.training.model_dump(exclude=None if recipe.training.uses_momentum else {"momentum"})
-    data["seeds"] = list(recipe.seeds) if isinstance(recipe.seeds, tuple) else recipe.seeds
+    data["seeds"] = _value(recipe, recipe.seeds)
     data["watch"] = {"schedule": recipe.watch.schedule} if recipe.watch.every is None else {"every": recipe.watch.every}
     data["fixes"] = list(recipe.fix_names)
     if recipe.expect is not None:
-        data["expect"] = recipe.expect if isinstance(recipe.expect, str) else list(recipe.expect)
-    return data | {"device": recipe.device}
+        data["expect"] = _value(recipe, recipe.expect)
+    return _with_grid(data, recipe) | {"device": recipe.device}
+
+
+def _with_grid(data: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe's data with its grid, and outside of it without the keys that it holds."""
+    grid = recipe.grid
+    if grid is None:
+        return data
+    left = {key: value for key, value in data.items() if key not in grid.names}
+    for part in ("stack", "training"):
+        left[part] = {key: value for key, value in data[part].items() if key not in grid.names}
+    varied = {axis.name: [_value(recipe, value) for value in axis.values] for axis in grid.axes}
+    activations = {"activations": grid.activations.entry} if grid.activations else {}
+    return left | {"grid": activations | varied | ({"sample": grid.sample.model_dump()} if grid.sample else {})}
+
+
+def _value(recipe: Recipe, value: object) -> object:
+    """Return the value of a key as YAML has it."""
+    if isinstance(value, NpzData):
+        return value.model_dump(exclude_none=True) | {"path": str(recipe.path_of(value))}
+    if isinstance(value, NormalInit):
+        return value.model_dump()
+    return list(value) if isinstance(value, tuple) else value
 
 
 class _Dumper(yaml.SafeDumper):
@@ -98,7 +130,22 @@ _Dumper.add_implicit_resolver(FLOAT, re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?
 
 
 def _flow(value: object) -> str:
-    """Return a value on one line; it is written in a list, whose brackets come off again."""
+    """Return a value on one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, str | int | float):
+        return _scalar(type(value).__name__, value)
+    return _dumped(value)
+
+
+@lru_cache(maxsize=10_000)
+def _scalar(kind: str, value: str | float) -> str:
+    """Return a plain value on one line; the cells of a sweep have most of them in common."""
+    return _dumped(value)
+
+
+def _dumped(value: object) -> str:
+    """Return what YAML makes of a value in a list, whose brackets come off again."""
     text: str = yaml.dump([value], Dumper=_Dumper, default_flow_style=True, width=10**9, sort_keys=False, allow_unicode=True)
     return text.strip()[1:-1]
 
@@ -165,22 +212,3 @@ def _neighbour(path: Path) -> str:
         return ""
     near = difflib.get_close_matches(path.name, others, n=1, cutoff=0.6)
     return f"; did you mean '{path.parent / near[0]}'?" if near else ""
-
-
-def find_recipes(path: Path) -> list[Path]:
-    """Return the recipe files below a folder or matching a pattern, sorted; any other path stands for itself.
-
-    Raises:
-        RecipeError: there are none.
-    """
-    if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES)
-        if not found:
-            raise RecipeError([f"{path}: expected a folder with recipes (*.yaml, *.yml), got none in it"])
-        return found
-    if not glob.has_magic(str(path)) or path.exists():
-        return [path]
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).suffix in SUFFIXES)
-    if not found:
-        raise RecipeError([f"{path}: expected recipes (*.yaml, *.yml), got none that match"])
-    return found

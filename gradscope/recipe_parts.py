@@ -10,11 +10,12 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from functools import cache
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
-from gradscope.recipe_faults import Fault, Faults, did_you_mean, expected, one_of
+from gradscope.recipe_faults import Fault, Faults, Keys, did_you_mean, expected, one_of
 from gradscope.user_code import is_reference
 
 
@@ -69,9 +70,22 @@ class Part(BaseModel):
         return part
 
     @classmethod
-    def _in_our_words(cls, error: ValidationError) -> Iterator[Fault]:
+    def checked(cls, name: str, value: object) -> object:
+        """Return the value of one field alone, checked as within the whole.
+
+        Raises:
+            Faults: it does not belong there; their keys are those within the value.
+        """
+        try:
+            return _validator(cls, name)(value)
+        except ValidationError as error:
+            found = cls._in_our_words(error, (name,))
+            raise Faults(fault._replace(keys=fault.keys[1:]) for fault in found) from error
+
+    @classmethod
+    def _in_our_words(cls, error: ValidationError, around: Keys = ()) -> Iterator[Fault]:
         for detail in error.errors(include_url=False):
-            keys, value = detail["loc"], detail["input"]
+            keys, value = (*around, *detail["loc"]), detail["input"]
             cause = detail.get("ctx", {}).get("error")
             name = str(keys[0]) if keys else ""
             if isinstance(cause, Faults):
@@ -92,6 +106,13 @@ class Part(BaseModel):
     def _expect(cls, name: str) -> Expect:
         metadata = cls.model_fields[name].metadata
         return next((item for item in metadata if isinstance(item, Expect)), Expect("another value"))
+
+
+@cache
+def _validator(part: type[Part], name: str) -> Callable[[object], object]:
+    field = part.model_fields[name]
+    hint: Any = Annotated[(field.annotation, *field.metadata)]
+    return TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python
 
 
 def faults_of(error: ValidationError) -> list[Fault]:

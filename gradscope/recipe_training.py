@@ -13,6 +13,8 @@ from gradscope.recipe_parts import Expect, Part, choice
 MOST_EPOCHS, MOST_SAMPLES = 1_000_000, 2**31 - 1
 """Limits far above any use, so that a slip of the keyboard is a line of text and not a machine that never answers."""
 
+MOMENTUM_OPTIMIZERS = ("sgd", "rmsprop")
+
 
 class Training(Part):
     """How the network is trained."""
@@ -50,7 +52,7 @@ class Training(Part):
     @property
     def uses_momentum(self) -> bool:
         """Whether the optimizer takes `momentum`."""
-        return self.optimizer in ("sgd", "rmsprop")
+        return self.optimizer in MOMENTUM_OPTIMIZERS
 
 
 class Watch(Part):

@@ -91,19 +91,29 @@ def check(
 
 
 def _recipes(paths: Sequence[Path]) -> tuple[list[Path], list[CheckResult]]:
-    """Return the files that the paths mean, each once, and a result for each path that means none."""
+    """Return the files that the paths mean, each once, and a result for each path that means none.
+
+    Sweeps that a folder or a pattern stands for are left out, which is told; one that is named is a bad recipe.
+    """
     from gradscope.check_result import CheckResult
     from gradscope.errors import RecipeError
-    from gradscope.recipe_file import find_recipes
+    from gradscope.recipe_folders import singles_and_sweeps
 
     files: dict[Path, Path] = {}
+    left: dict[Path, Path] = {}
     results: list[CheckResult] = []
     for path in paths:
         try:
-            for file in find_recipes(path):
-                files.setdefault(file.absolute(), file)
+            singles, sweeps = singles_and_sweeps(path)
         except RecipeError as error:
             results.append(CheckResult(recipe=str(path), outcome="bad recipe", message=str(error)))
+            continue
+        for file in singles:
+            files.setdefault(file.absolute(), file)
+        left |= {file.absolute(): file for file in sweeps}
+    if untold := [str(file) for key, file in left.items() if key not in files]:
+        names = untold[0] + (f" and {len(untold) - 1} more" if untold[1:] else "")
+        click.echo(f"gradscope: not checked: {names}: grids of networks, which `gradscope sweep` runs", err=True)
     return list(files.values()), results
 
 
@@ -125,10 +135,10 @@ def _is_sound(file: Path, options: CheckOptions, results: list[CheckResult]) -> 
     from gradscope.check_result import CheckResult
     from gradscope.errors import RecipeError
     from gradscope.recipe import replace
-    from gradscope.recipe_file import load_recipe
+    from gradscope.recipe_file import load_single
 
     try:
-        recipe = load_recipe(file)
+        recipe = load_single(file)
     except RecipeError as error:
         results.append(CheckResult(recipe=str(file), name=file.stem, outcome="bad recipe", message=str(error)))
         return False

@@ -36,10 +36,10 @@ def diagnose(
     from gradscope.cli.report import put, show
     from gradscope.errors import CodeError, WriteError
     from gradscope.recipe import replace
-    from gradscope.recipe_file import load_recipe
+    from gradscope.recipe_file import load_single
     from gradscope.report import Report
 
-    chosen = replace(load_recipe(recipe), data=data, seeds=seeds, epochs=epochs, device=device, fixes=_fix_list(fixes))
+    chosen = replace(load_single(recipe), data=data, seeds=seeds, epochs=epochs, device=device, fixes=_fix_list(fixes))
     if chosen.needs_code and not allow_code:
         named, where = chosen.needs_code[0]
         raise CodeError(f"{where}: '{named}' runs code of its own; read it, then add --allow-code")

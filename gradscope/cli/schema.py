@@ -11,7 +11,7 @@ def schema() -> int:
     import json
 
     from gradscope.cli import EXIT_DONE
-    from gradscope.recipe import recipe_schema
+    from gradscope.recipe_schema import recipe_schema
 
     click.echo(json.dumps(recipe_schema(), indent=2))
     return EXIT_DONE

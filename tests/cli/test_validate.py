@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from gradscope.cli.schema import schema
 from gradscope.cli.validate import validate
-from gradscope.recipe import recipe_schema
+from gradscope.recipe_schema import recipe_schema
 
 ROOT = Path(__file__).parents[2]
 GOOD = "data: digits\nstack: {hidden: [4], activations: [relu, tanh]}\n"
@@ -125,7 +125,7 @@ def test_the_committed_schema_is_current():
 
 def test_the_schema_says_what_editors_need():
     content = recipe_schema()
-    assert content["required"] == ["data"]
+    assert content["else"]["required"] == ["data"]
     assert content["additionalProperties"] is False
     assert set(content["properties"]) >= {
         "name",
@@ -139,6 +139,7 @@ def test_the_schema_says_what_editors_need():
         "expect",
         "device",
     }
+    assert content["properties"]["grid"]["properties"]["lr"]["items"] == {"$ref": "#/$defs/Training/properties/lr"}
     text = json.dumps(content)
     assert '"null"' not in text
     for word in ("leaky_relu", "negative_slope", "batchnorm-last", "kaiming-normal", "output-collapse", "bce-with-logits"):
@@ -175,4 +176,12 @@ def test_the_recipes_of_the_repository_are_good():
         pytest.skip("no recipes yet")
     code, out, err = run(*recipes)
     assert (code, err) == (0, "")
-    assert out.count(": ok\n") == len(recipes)
+    assert out.count(": ok") == len(recipes)
+
+
+def test_a_sweep_says_how_much_it_is(tmp_path):
+    file = tmp_path / "r.yaml"
+    file.write_text(GOOD + "grid: {lr: [0.1, 0.01], stack.norm: [none, batchnorm-all, layernorm-all]}\nseeds: 2\n")
+    assert run(file) == (0, f"{file}: ok, a sweep of 6 cells x 2 seeds\n", "")
+    file.write_text(GOOD + "grid: {lr: [0.1, 0.01], sample: 1}\nseeds: [7]\n")
+    assert run(file) == (0, f"{file}: ok, a sweep of 1 cell x 1 seed\n", "")

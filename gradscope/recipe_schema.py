@@ -1,0 +1,38 @@
+"""The JSON schema of recipes, for editors (yaml-language-server) and other checkers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradscope.recipe import Recipe
+from gradscope.recipe_grid import grid_schema
+
+
+def recipe_schema() -> dict[str, object]:
+    """Return the JSON schema of a recipe; its name comes from the file, and what a grid holds need not stand outside of it."""
+    schema: Any = _as_in_files(Recipe.model_json_schema())
+    schema["properties"]["grid"] = grid_schema()
+    stack = {"required": ["stack"], "properties": {"stack": {"required": schema["$defs"]["Stack"].pop("required")}}}
+    del schema["required"]
+    schema["if"] = {"required": ["grid"]}
+    schema["then"] = {"properties": {name: False for name in ("model", "fixes", "expect")}}
+    schema["else"] = {"required": ["data"], "oneOf": [stack, {"required": ["model"]}]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "gradscope recipe", **schema}
+
+
+def _as_in_files(schema: object) -> object:
+    """Return a schema without null, which a file may not say, and without the titles that repeat the keys."""
+    if isinstance(schema, list):
+        return [_as_in_files(item) for item in schema if item != {"type": "null"}]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {
+        key: _as_in_files(value)
+        for key, value in schema.items()
+        if not (key == "title" and isinstance(value, str)) and not (key == "default" and value is None)
+    }
+    branches = inner.get("anyOf", [])
+    if not (isinstance(branches, list) and len(branches) == 1):
+        return inner
+    del inner["anyOf"]
+    return {**branches[0], **inner}
