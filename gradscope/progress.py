@@ -166,7 +166,7 @@ class _PlainLines:
 def _duration(seconds: float) -> str:
     """Return a duration in what it is best said in.
 
-    >>> _duration(90), _duration(5400)
+    >>> _duration(90.0), _duration(5400.0)
     ('2 min', '1 h 30 min')
     """
     minutes = math.ceil(seconds / 60)

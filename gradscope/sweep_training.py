@@ -121,8 +121,8 @@ def _start(trace: Trace) -> dict[str, dict[str, float]]:
     if not len(trace.steps) or trace.steps[0] != 0:
         return {}
     return {
-        site.name: {name: _rounded(np.median(trace.unit_statistics[name][i][0])) for name in UNIT_STATISTICS}
-        | {name: _rounded(trace.site_statistics[name][0, i]) for name in SITE_STATISTICS}
+        site.name: {name: _rounded(float(np.median(trace.unit_statistics[name][i][0]))) for name in UNIT_STATISTICS}
+        | {name: _rounded(float(trace.site_statistics[name][0, i])) for name in SITE_STATISTICS}
         for i, site in enumerate(trace.sites)
     }
 

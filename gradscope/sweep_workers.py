@@ -40,6 +40,11 @@ class ProcessEngine(Engine):
         self._settings: Settings | None = None
         self._workers = [_Worker() for _ in range(jobs)]
 
+    @property
+    def processes(self) -> list[int]:
+        """The numbers of the processes."""
+        return [worker.process.pid or 0 for worker in self._workers]
+
     def begin(self, settings: Settings) -> None:
         """Tell the processes what they train on; before that none takes a task."""
         self._settings = settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,15 +45,15 @@ def sweep(
 
     Exit code 0: done, or the time is over; 2: wrong use or a bad recipe; 3: some cells could not be trained; 130: interrupted.
     """
-    from gradscope.cell import Cell
     from gradscope.cli.interrupt import stop_on_interrupt
     from gradscope.cli.machine import share_the_machine
     from gradscope.errors import CodeError
+    from gradscope.grid import cells_of
     from gradscope.recipe import replace
     from gradscope.recipe_file import load_recipe
 
     chosen = replace(load_recipe(recipe), seeds=seeds, epochs=epochs, device=device)
-    cells = [Cell({}, chosen)]
+    cells = cells_of(chosen)
     code = [named for cell in cells for named in cell.recipe.needs_code]
     if code and not allow_code:
         raise CodeError(f"{code[0][1]}: '{code[0][0]}' runs code of its own; read it, then add --allow-code")
@@ -72,7 +73,7 @@ def sweep(
     most = jobs or (cores() if place.type == "cpu" else 1)
     with (
         stop_on_interrupt() as stop,
-        ProcessEngine(min(most, len(cells) * len(chosen.seed_list))) as engine,
+        closing(ProcessEngine(min(most, len(cells) * len(chosen.seed_list)))) as engine,
         prepared(chosen, cells, how) as ready,
     ):
         if damaged := ready.journal.found.damaged:
