@@ -139,7 +139,7 @@ def _flow(value: object) -> str:
 
 
 @lru_cache(maxsize=10_000)
-def _scalar(kind: str, value: str | float) -> str:
+def _scalar(kind: str, value: str | int | float) -> str:
     """Return a plain value on one line; the cells of a sweep have most of them in common."""
     return _dumped(value)
 
