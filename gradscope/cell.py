@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,7 +62,19 @@ def run_key(
         precision: of the products.
         data_digest: of a file with samples, whose path says nothing of its content.
     """
+    return run_keys(recipe, (seed,), steps=steps, precision=precision, data_digest=data_digest)[seed]
+
+
+def run_keys(
+    recipe: Recipe,
+    seeds: Sequence[int],
+    *,
+    steps: int | None = None,
+    precision: Precision = "float32",
+    data_digest: str = "",
+) -> dict[int, str]:
+    """Return the `run_key` of each seed, for less than one by one."""
     lines = dump_recipe(recipe).splitlines()
     kept = [line for line in lines if line.split(":")[0] not in NOT_OF_THE_RESULT]
-    parts = [*kept, str(seed), str(steps), precision, data_digest]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    parts = {seed: [*kept, str(seed), str(steps), precision, data_digest] for seed in seeds}
+    return {seed: hashlib.sha256(json.dumps(of_seed).encode()).hexdigest()[:32] for seed, of_seed in parts.items()}

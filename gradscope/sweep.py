@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from gradscope import __version__
-from gradscope.cell import Cell, PopulationTask, Precision, run_key
+from gradscope.cell import Cell, PopulationTask, Precision, run_keys
 from gradscope.cell_run import CellRun
 from gradscope.data import Data, load_recipe_data
 from gradscope.journal import Journal
@@ -115,7 +115,7 @@ def prepared(recipe: Recipe, cells: Sequence[Cell], how: Sweeping) -> Iterator[S
             how,
             Settings(samples.shared, str(how.device), how.steps, how.precision, how.allow_code),
             journal,
-            plan(cells, samples.shape_of, samples.key_of, _kept(room, how.device, journal)),
+            plan(cells, samples.shape_of, samples.keys_of, _kept(room, how.device, journal)),
             lambda task: samples.steps_of(task) * float(count_parameters(_first(task), samples.shape_of(_first(task)))),
             samples.steps_of,
             dict(journal.found.runs),
@@ -147,10 +147,9 @@ class _Samples:
         task = task_of(data, recipe.training, self._how.steps)
         return Shape(data.x_train.shape[1], data.outputs, task.planned_steps)
 
-    def key_of(self, recipe: Recipe, seed: int) -> str:
-        how = self._how
-        digest = self._digests[samples_key(recipe)]
-        return run_key(recipe, seed, steps=how.steps, precision=how.precision, data_digest=digest)
+    def keys_of(self, recipe: Recipe) -> dict[int, str]:
+        how, digest = self._how, self._digests[samples_key(recipe)]
+        return run_keys(recipe, recipe.seed_list, steps=how.steps, precision=how.precision, data_digest=digest)
 
     def steps_of(self, task: PopulationTask) -> int:
         return self.shape_of(_first(task)).steps * len(task.members)

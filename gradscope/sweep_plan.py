@@ -43,16 +43,17 @@ class Room:
 
 
 def plan(
-    cells: Sequence[Cell], shape_of: Callable[[Recipe], Shape], key_of: Callable[[Recipe, int], str], room: Room
+    cells: Sequence[Cell], shape_of: Callable[[Recipe], Shape], keys_of: Callable[[Recipe], Mapping[int, str]], room: Room
 ) -> list[PopulationTask]:
     """Return the populations of a sweep, those with the costliest networks first, so that no long one is left for the end.
 
     Args:
         cells: of the grid, in its order; each a stack with the sweep's seeds.
         shape_of: the shapes that a recipe's data asks for.
-        key_of: the key of the result of a recipe and a seed.
+        keys_of: the keys of a recipe's results, by seed.
         room: for one population.
     """
+    keys = [keys_of(cell.recipe) for cell in cells]
     groups: dict[object, list[int]] = {}
     for i, cell in enumerate(cells):
         groups.setdefault(group_of(cell.recipe), []).append(i)
@@ -62,7 +63,7 @@ def plan(
         shape = shape_of(first)
         parameters = count_parameters(first, shape)
         for part in _parts(members, first.seed_list, population_size(parameters, first.training.optimizer, room), room):
-            planned = (Planned(i, seed, key_of(cells[i].recipe, seed), cells[i].recipe) for seed, i in part)
+            planned = (Planned(i, seed, keys[i][seed], cells[i].recipe) for seed, i in part)
             found.append((shape.steps * float(parameters), tuple(planned)))
     found.sort(key=lambda costed: -costed[0])  # stable: equal ones stay in the grid's order
     return [PopulationTask(index, members) for index, (_, members) in enumerate(found)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from gradscope.cell import Cell, Planned, PopulationTask
 from gradscope.cell_run import CellRun
@@ -48,11 +48,8 @@ def task_of(index: int, members: int = 1, recipe: Recipe | None = None) -> Popul
     return PopulationTask(index, tuple(Planned(i, 1, f"{index}.{i}", found) for i in range(members)))
 
 
-def key_of(recipe: Recipe, seed: int) -> str:
-    """A key in words."""
+def keys_of(recipe: Recipe) -> dict[int, str]:
+    """Keys in words."""
     assert recipe.stack is not None
     layers = " ".join(str(block.activation) for layer in recipe.stack.layers for block in layer.blocks)
-    return f"{layers} {recipe.stack.hidden} {recipe.training.lr} {seed}"
-
-
-Keyed = Callable[[Recipe, int], str]
+    return {seed: f"{layers} {recipe.stack.hidden} {recipe.training.lr} {seed}" for seed in recipe.seed_list}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_sweeps import cells_of, key_of, recipe_of
+from small_sweeps import cells_of, keys_of, recipe_of
 
 from gradscope import sweep_plan
 from gradscope.cell import Cell, PopulationTask
@@ -21,7 +21,7 @@ PUBLISHED = 785 * 500 + 501 * 256 + 257 * 10
 
 
 def planned(cells: Sequence[Cell], room: Room = LARGE) -> list[PopulationTask]:
-    return plan(cells, shape_of, key_of, room)
+    return plan(cells, shape_of, keys_of, room)
 
 
 def shape_of(recipe: Recipe) -> Shape:

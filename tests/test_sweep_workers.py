@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_sweeps import key_of, recipe_of
+from small_sweeps import keys_of, recipe_of
 
 from gradscope.cell import Planned, PopulationTask
 from gradscope.data import load_data
@@ -43,7 +43,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessEngine]:
 
 
 def task_of(*recipes: Recipe, index: int = 0) -> PopulationTask:
-    return PopulationTask(index, tuple(Planned(i, 1, key_of(recipe, 1), recipe) for i, recipe in enumerate(recipes)))
+    return PopulationTask(index, tuple(Planned(i, 1, keys_of(recipe)[1], recipe) for i, recipe in enumerate(recipes)))
 
 
 def until(engine: ProcessEngine, kind: type[Event]) -> list[Event]:
