@@ -1,28 +1,18 @@
-"""The `activations` of a grid: which stacks of activations its cells take.
-
-[[relu, relu, tanh], [relu, tanh, none]]      whole stacks, each as in `stack.activations`
-{product: [relu, tanh]}                       every layer takes each of them: 2 x 2 x 2 for three layers
-{product: [relu, tanh], output: none}         the output layer keeps one
-{pairs: [relu, tanh]}                         every layer takes each unordered pair, in two halves of its units
-"""
+"""Which stacks of activations the cells of a grid take, and how a table's columns name them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, product
 from typing import NamedTuple
 
-from gradscope.activation_entries import entry_of, parse_layer
+from gradscope.activation_entries import entry_of
 from gradscope.activations import ActivationSpec, Block, LayerActivation
-from gradscope.recipe_faults import Fault, Faults, Keys, did_you_mean, expected
-from gradscope.recipe_parts import raise_if, repeated
-
-WHAT = "a list of stacks such as [[relu, tanh], [tanh, relu]], {product: [relu, tanh]} or {pairs: [relu, tanh]}"
-STACK = "a list with an activation for each layer, such as [relu, sigmoid, relu]"
-ENTRIES = "a list of activations such as [relu, tanh]"
 
 Layers = tuple[LayerActivation, ...]
+HALVES = {1: ("",), 2: ("a", "b")}
+"""How the columns of a layer end: there is one of it, or one of each half."""
 
 
 class Choice(NamedTuple):
@@ -43,13 +33,17 @@ class Stacks:
         return len(self.stacks)
 
     def choices(self, depth: int) -> Iterator[Choice]:
-        """Yield them in order."""
+        """Yield them in order; where layers are divided in halves, each half has a column."""
+        blocks = [layer.blocks for layers in self.stacks for layer in layers]
+        in_halves = {len(found) for found in blocks} == {1, 2} or all(len(found) == 2 for found in blocks)
+        in_halves = in_halves and all(block.share is None for found in blocks for block in found)
         for layers in self.stacks:
-            yield Choice(layers, tuple((f"act{i}", text_of(layer)) for i, layer in enumerate(layers, start=1)))
+            taken = [_blocks_of(layer) if in_halves else (layer,) for layer in layers]
+            yield Choice(layers, _columns(taken))
 
     @property
     def entry(self) -> object:
-        """What `parse_activations` reads again."""
+        """What `grid_activation_entries` reads again."""
         return [[entry_of(layer) for layer in layers] for layers in self.stacks]
 
 
@@ -71,22 +65,35 @@ class EachLayer:
 
     def choices(self, depth: int) -> Iterator[Choice]:
         """Yield the stacks of `depth` layers, the first layer's activation the slowest to change."""
-        parts = [(halves_of(*taken), tuple(map(text_of, taken))) for taken in self.of_a_layer()]
-        last = [] if self.output is None else [[(self.output, (text_of(self.output),) * (1 + self.in_pairs))]]
-        suffixes = "ab" if self.in_pairs else ("",)
-        for layers in product(*[parts] * (depth - len(last)), *last):
-            texts = ((f"act{i}{s}", t) for i, (_, found) in enumerate(layers, 1) for s, t in zip(suffixes, found, strict=True))
-            yield Choice(tuple(layer for layer, _ in layers), tuple(texts))
+        parts = [(halves_of(*taken), taken) for taken in self.of_a_layer()]
+        last = [] if self.output is None else [[(self.output, (self.output,) * (1 + self.in_pairs))]]
+        for found in product(*[parts] * (depth - len(last)), *last):
+            yield Choice(tuple(layer for layer, _ in found), _columns([taken for _, taken in found]))
 
     @property
     def entry(self) -> object:
-        """What `parse_activations` reads again."""
+        """What `grid_activation_entries` reads again."""
         form = "pairs" if self.in_pairs else "product"
         output = {} if self.output is None else {"output": entry_of(self.output)}
         return {form: [entry_of(layer) for layer in self.entries], **output}
 
 
 GridActivations = Stacks | EachLayer
+
+
+def _columns(taken: Sequence[Layers]) -> tuple[tuple[str, str], ...]:
+    """Return the columns of a stack's layers, each with what it takes: one activation, or two for its halves."""
+    return tuple(
+        (f"act{i}{half}", text_of(part))
+        for i, parts in enumerate(taken, start=1)
+        for half, part in zip(HALVES[len(parts)], parts, strict=True)
+    )
+
+
+def _blocks_of(layer: LayerActivation) -> Layers:
+    """Return the two halves of a layer that is divided so, or of one that is not."""
+    blocks = [LayerActivation((block,)) for block in layer.blocks]
+    return blocks[0], blocks[-1]
 
 
 def halves_of(first: LayerActivation, second: LayerActivation | None = None) -> LayerActivation:
@@ -104,6 +111,7 @@ def halves_of(first: LayerActivation, second: LayerActivation | None = None) -> 
 def text_of(layer: LayerActivation) -> str:
     """Return a layer's activation as a cell of a table; different ones have different texts.
 
+    >>> from gradscope.activation_entries import parse_layer
     >>> text_of(parse_layer("relu")), text_of(parse_layer({"relu": 1, "tanh": 3})), text_of(parse_layer({"elu": {"alpha": 2}}))
     ('relu', 'relu:1+tanh:3', 'elu(alpha=2)')
     """
@@ -118,87 +126,6 @@ def _spec_text(spec: ActivationSpec) -> str:
 
 def _plain(value: object) -> str:
     return str(value).removesuffix(".0")
-
-
-def parse_activations(value: object) -> GridActivations:
-    """Return what the cells take.
-
-    Raises:
-        Faults: the value is none of the forms; their keys are those within it.
-    """
-    if isinstance(value, Stacks | EachLayer):
-        return value
-    if isinstance(value, Mapping):
-        return _each_layer(value)
-    if not isinstance(value, list | tuple) or not value:
-        raise Faults([Fault((), expected(WHAT, value))])
-    faults: list[Fault] = []
-    stacks = [_stack(item, i, faults) for i, item in enumerate(value)]
-    raise_if(faults or [fault._replace(text="expected each stack only once") for fault in repeated(stacks)])
-    return Stacks(tuple(stacks))
-
-
-def _each_layer(value: Mapping[str, object]) -> EachLayer:
-    known = ("product", "pairs", "output")
-    unknown = [key for key in value if key not in known]
-    faults = [
-        Fault((key,), expected("one of product, pairs, output", key, did_you_mean(key, known)), of_key=True) for key in unknown
-    ]
-    forms = [form for form in known[:2] if form in value]
-    if len(forms) != 1 and not unknown:
-        faults.append(Fault((), f"expected either product or pairs, got {'both' if forms else 'neither'}"))
-    entries: Layers = ()
-    for form in forms:
-        entries = _layers(value[form], (form,), ENTRIES, faults)
-        faults += [fault._replace(keys=(form, *fault.keys)) for fault in repeated(map(text_of, entries))]
-        if form == "pairs":
-            faults += [
-                Fault((form, i), expected("shares of the half (0.5), which has no fixed number of units", text_of(entry)))
-                for i, entry in enumerate(entries)
-                if any(isinstance(block.share, int) for block in entry.blocks)
-            ]
-    output = _layer(value["output"], ("output",), faults) if "output" in value else None
-    raise_if(faults)
-    return EachLayer(entries, in_pairs=forms == ["pairs"], output=output)
-
-
-def _stack(item: object, i: int, faults: list[Fault]) -> Layers:
-    if isinstance(item, str) or not isinstance(item, list | tuple):
-        hint = "; for all their combinations write {product: [...]}" if isinstance(item, str) else ""
-        faults.append(Fault((i,), expected(STACK, item, hint)))
-        return ()
-    return _layers(item, (i,), STACK, faults)
-
-
-def _layers(value: object, keys: Keys, what: str, faults: list[Fault]) -> Layers:
-    """Return the entries of a list; its faults are added to `faults`."""
-    if not isinstance(value, list | tuple) or not value:
-        faults.append(Fault(keys, expected(what, value)))
-        return ()
-    found = [_layer(entry, (*keys, i), faults) for i, entry in enumerate(value)]
-    return tuple(layer for layer in found if layer is not None)
-
-
-def _layer(entry: object, keys: Keys, faults: list[Fault]) -> LayerActivation | None:
-    try:
-        return parse_layer(entry)
-    except Faults as error:
-        faults += [fault._replace(keys=(*keys, *fault.keys)) for fault in error.faults]
-        return None
-
-
-def activations_schema() -> dict[str, object]:
-    """Return the JSON schema within that of a recipe, whose entries it shares."""
-    entry = {"$ref": "#/$defs/Stack/properties/activations/items"}
-    entries = {"type": "array", "minItems": 1, "items": entry}
-    each = {
-        "type": "object",
-        "properties": {"product": entries, "pairs": entries, "output": entry},
-        "additionalProperties": False,
-        "oneOf": [{"required": ["product"]}, {"required": ["pairs"]}],
-    }
-    stacks = {"type": "array", "minItems": 1, "items": entries, "description": "Whole stacks."}
-    return {"anyOf": [stacks, each], "description": "Stacks, or what each layer takes: all combinations, or pairs in halves."}
 
 
 def entries_of(activations: GridActivations) -> Sequence[LayerActivation]:

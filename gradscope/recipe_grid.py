@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationError
 
-from gradscope.grid_activations import GridActivations, activations_schema, parse_activations
+from gradscope.grid_activation_entries import parse_activations
+from gradscope.grid_activations import GridActivations
 from gradscope.recipe_faults import Fault, Faults, Keys, did_you_mean, expected
 from gradscope.recipe_fields import Data, Normalize
 from gradscope.recipe_parts import Expect, Part, faults_of, raise_if, repeated
@@ -189,30 +190,3 @@ def said(part: object) -> dict[str, Any]:
     if isinstance(part, Part):
         return {name: getattr(part, name) for name in part.model_fields_set}
     return dict(part) if isinstance(part, Mapping) else {}
-
-
-def grid_schema() -> dict[str, object]:
-    """Return the JSON schema of a grid within that of a recipe, whose keys' schemas its values share."""
-    one = {name: {"type": "array", "minItems": 1, "uniqueItems": True, "items": _value_schema(name)} for name in PART_OF}
-    one["activations"] = activations_schema()
-    long = {key: {"$ref": f"#/properties/grid/properties/{name}"} for key, name in SHORT.items()}
-    size: dict[str, object] = {"type": "integer", "minimum": 1, "maximum": MOST_CELLS}
-    seed: dict[str, object] = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1, "default": 0}
-    several = {
-        "type": "object",
-        "properties": {"size": size, "seed": seed},
-        "required": ["size"],
-        "additionalProperties": False,
-    }
-    sample = {"anyOf": [size, several], "description": "A seeded choice of so many cells."}
-    return {
-        "type": "object",
-        "description": "Keys over lists of values; every combination is a cell (`gradscope sweep`).",
-        "properties": {**one, **long, "sample": sample},
-        "additionalProperties": False,
-    }
-
-
-def _value_schema(name: str) -> dict[str, object]:
-    part = PART_OF[name]
-    return {"$ref": f"#/properties/{name}" if part is Samples else f"#/$defs/{part.__name__}/properties/{name}"}
