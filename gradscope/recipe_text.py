@@ -11,6 +11,7 @@ import yaml
 from gradscope.activation_entries import entry_of
 from gradscope.recipe import NormalInit, NpzData, Recipe
 from gradscope.recipe_nodes import FLOAT
+from gradscope.recipe_training import MOMENTUM_OPTIMIZERS
 
 
 def dump_recipe(recipe: Recipe, header: str = "") -> str:
@@ -41,7 +42,9 @@ def _data_of(recipe: Recipe) -> dict[str, Any]:
         }
     else:
         data["model"] = recipe.model
-    data["training"] = recipe.training.model_dump(exclude=None if recipe.training.uses_momentum else {"momentum"})
+    optimizers = recipe.grid.values("optimizer") if recipe.grid else ()
+    uses_momentum = set(optimizers or [recipe.training.optimizer]) & set(MOMENTUM_OPTIMIZERS)
+    data["training"] = recipe.training.model_dump(exclude=None if uses_momentum else {"momentum"})
     data["seeds"] = _value(recipe, recipe.seeds)
     data["watch"] = {"schedule": recipe.watch.schedule} if recipe.watch.every is None else {"every": recipe.watch.every}
     data["fixes"] = list(recipe.fix_names)
@@ -60,7 +63,8 @@ def _with_grid(data: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
         left[part] = {key: value for key, value in data[part].items() if key not in grid.names}
     varied = {axis.name: [_value(recipe, value) for value in axis.values] for axis in grid.axes}
     activations = {"activations": grid.activations.entry} if grid.activations else {}
-    return left | {"grid": activations | varied | ({"sample": grid.sample.model_dump()} if grid.sample else {})}
+    sample = {"sample": grid.sample.model_dump()} if grid.sample else {}
+    return {key: value for key, value in left.items() if value != {}} | {"grid": activations | varied | sample}
 
 
 def _value(recipe: Recipe, value: object) -> object:

@@ -187,7 +187,6 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_file():
 
 @pytest.mark.parametrize("layers", [11, 999])
 def test_too_many_cells_are_counted_and_not_made(layers):
-    start = time.perf_counter()
     (fault,) = faults_of(
         f"data: digits\nstack: {{hidden: {[4] * layers}}}\ngrid: {{activations: {{product: [relu, elu, selu, tanh]}}}}\n"
     )
