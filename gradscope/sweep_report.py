@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gradscope.errors import TraceError
+from gradscope.factor_report import Factors, Mixing
 from gradscope.report import Number, Severity
 
 SCHEMA = 1
@@ -91,6 +92,8 @@ class SweepResult(_Part):
     confidence: float
     interval_method: str
     rows: list[CellRow]
+    factors: Factors | None = None
+    mixing: Mixing | None = None
 
     @property
     def unfinished(self) -> int:

@@ -11,7 +11,9 @@ from gradscope import __version__
 from gradscope.cell import Cell
 from gradscope.cell_run import CellRun, RunFinding
 from gradscope.effects import bounded
+from gradscope.factors import factors_of
 from gradscope.interval import CONFIDENCE, MEAN_METHOD, mean_interval
+from gradscope.mixing import mixing_of
 from gradscope.report import Number, Severity
 from gradscope.run_folder import write_text
 from gradscope.sweep_report import FILE_NAME, CellFinding, CellRow, EpochRow, SweepResult, load_result
@@ -43,6 +45,8 @@ def sweep_result(cells: Sequence[Cell], runs: Sequence[Sequence[CellRun]], *, re
         confidence=CONFIDENCE,
         interval_method=MEAN_METHOD,
         rows=rows,
+        factors=factors_of(rows),
+        mixing=mixing_of(rows),
     )
 
 

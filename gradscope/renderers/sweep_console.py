@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from gradscope.cell_factors import layers_of, others_of, stack_text
 from gradscope.renderers.console_page import Page
+from gradscope.renderers.sweep_factors import factor_blocks, mixing_blocks
 from gradscope.renderers.wording import counted, fixed, number
 from gradscope.sweep_report import CellRow, SweepResult
 
@@ -27,10 +28,11 @@ def print_sweep(result: SweepResult, *, console: Console, folder: Path | None = 
     page = Page.of(console, INDENT)
     for line in _head(result, page):
         console.print(line)
-    for title, block in _sections(result, page):
+    for title, blocks in _sections(result, page):
         console.print()
         console.print(page.text(title, "bold underline"))
-        console.print(Padding(block, (0, 0, 0, INDENT)))
+        for block in blocks:
+            console.print(Padding(block, (0, 0, 0, INDENT)))
     if folder is not None:
         console.print()
         console.print(page.text(f"All {counted(len(result.rows), 'cell')}: {folder / 'results.csv'}"), soft_wrap=True)
@@ -57,16 +59,21 @@ def _head(result: SweepResult, page: Page) -> Iterator[RenderableType]:
         yield page.labelled("COLLAPSED", "bold red", page.text(text))
 
 
-def _sections(result: SweepResult, page: Page) -> Iterator[tuple[str, RenderableType]]:
+def _sections(result: SweepResult, page: Page) -> Iterator[tuple[str, Iterable[RenderableType]]]:
     rows = ranked(result.rows)
     if not rows:
         return
     what = f"{result.metric} on the test samples"
     if len(rows) <= MOST_ROWS:
-        yield f"CELLS, {what}, best first", cell_table(rows, result, page)
+        yield f"CELLS, {what}, best first", [cell_table(rows, result, page)]
     else:
-        yield f"BEST {AT_EACH_END} of {counted(len(rows), 'cell')}, {what}", cell_table(rows[:AT_EACH_END], result, page)
-        yield f"WORST {AT_EACH_END}", cell_table(rows[-AT_EACH_END:], result, page)
+        yield f"BEST {AT_EACH_END} of {counted(len(rows), 'cell')}, {what}", [cell_table(rows[:AT_EACH_END], result, page)]
+        yield f"WORST {AT_EACH_END}", [cell_table(rows[-AT_EACH_END:], result, page)]
+    if result.factors is not None:
+        basis = f"over {counted(result.factors.cells, 'cell')} and {counted(result.factors.runs, 'network')}"
+        yield f"FACTORS, share of the variance of the {result.metric} {basis}", factor_blocks(result.factors, page)
+    if result.mixing is not None:
+        yield "DOES MIXING ACTIVATIONS HELP?", mixing_blocks(result.mixing, page)
 
 
 def cell_table(rows: Sequence[CellRow], result: SweepResult, page: Page) -> Table:

@@ -1,0 +1,75 @@
+"""Choosing among many: the best of equally many by plain enumeration, coverage, and nobody flattered."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from gradscope.fair_choice import Contest, best, best_of, chosen_scores, splits, typical
+
+
+def contest(rng, pure, mixed, *, gain=0.0, spread=0.01, collapse=0.0, rates=3, seeds=5):
+    """Stacks that all are the same but for luck, `gain` for mixed ones, and a learning rate that is too large."""
+    scores = []
+    for i in range(pure + mixed):
+        score = 0.9 + gain * (i >= pure) - 0.05 * (np.arange(rates) == 0)[:, None] + spread * rng.normal(size=(rates, seeds))
+        scores.append(np.where(rng.random((rates, seeds)) < collapse, 0.1, score))
+    return Contest(tuple(scores), np.arange(pure + mixed) < pure)
+
+
+def test_the_best_of_some_is_that_over_all_ways_to_draw_them():
+    rng = np.random.default_rng(0)
+    promised, kept = rng.random(6), rng.random((6, 2))
+    for count in range(1, 7):
+        drawn = [kept[max(chosen, key=lambda i: promised[i])] for chosen in itertools.combinations(range(6), count)]
+        assert best_of(promised, kept, count) == pytest.approx(np.mean(drawn, axis=0))
+
+
+def test_a_learning_rate_is_scored_with_seeds_that_did_not_choose_it():
+    score = np.array([[0.9, 0.1, 0.2, 0.3], [0.5, 0.6, 0.7, 0.8]])
+    promised, kept = chosen_scores([score], (0, 3))
+    assert promised.tolist() == [pytest.approx(0.65)]
+    assert kept.tolist() == [[0.6, 0.7]]
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 8, 12])
+def test_splits_are_halves_and_no_seed_is_forgotten(seeds):
+    found = splits(seeds)
+    assert all(len(set(half)) == seeds // 2 for half in found)
+    assert set().union(*found) == set(range(seeds))
+    assert len(found) <= 20
+
+
+def test_the_larger_side_is_not_flattered():
+    rng = np.random.default_rng(1)
+    found = [best([contest(rng, 3, 30)]) for _ in range(60)]
+    differences = np.array([sides.difference for sides in found])
+    assert abs(differences.mean()) < 3 * differences.std() / np.sqrt(60)
+    naive = [max(s[-1].max() for s in one.scores[3:]) > max(s[-1].max() for s in one.scores[:3]) for one in
+             (contest(rng, 3, 30) for _ in range(60))]  # fmt: skip
+    assert np.mean(naive) > 0.8  # as the best run of each side would have it
+
+
+@pytest.mark.parametrize(("seeds", "settings", "collapse"), [(4, 1, 0.0), (5, 1, 0.0), (5, 4, 0.05), (8, 2, 0.0)])
+def test_intervals_cover(seeds, settings, collapse):
+    rng = np.random.default_rng(2)
+    gain, draws = 0.02, 60
+    hits = 0
+    for _ in range(draws):
+        contests = [contest(rng, 4, 12, gain=gain, collapse=collapse, seeds=seeds) for _ in range(settings)]
+        low, high = typical(contests).interval
+        hits += low <= gain * (1 - collapse) <= high
+    assert hits / draws >= 0.9
+
+
+def test_a_planted_gain_is_found_by_both_comparisons():
+    rng = np.random.default_rng(3)
+    contests = [contest(rng, 4, 12, gain=0.05) for _ in range(4)]
+    for sides in (typical(contests), best(contests)):
+        assert sides.interval[0] > 0.03
+        assert sides.second - sides.first == pytest.approx(sides.difference)
+        assert sides.difference == pytest.approx(0.05, abs=0.01)
+
+
+def test_two_seeds_have_no_interval():
+    assert typical([contest(np.random.default_rng(4), 2, 4, seeds=2)]).interval is None
