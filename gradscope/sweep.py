@@ -134,6 +134,8 @@ class _Samples:
     def read(self, recipe: Recipe) -> None:
         """Read the samples of a recipe, unless they are read, and check that both fit."""
         key, how = samples_key(recipe), self._how
+        if recipe.stack is None:
+            raise recipe.fault("expected a stack, whose networks train together, got model; diagnose takes it", "model")
         if key not in self._read:
             data = load_recipe_data(recipe, data_dir=how.data_dir, download=how.download, allow_code=how.allow_code)
             file = self._held.enter_context(closing(SampleFile(data.flattened())))

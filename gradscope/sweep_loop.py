@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 
 from gradscope.cell import PopulationTask
 from gradscope.cell_run import CellRun
-from gradscope.errors import GradscopeError
+from gradscope.errors import CannotJudge, GradscopeError
 from gradscope.journal import Journal
 from gradscope.sweep_engine import Advanced, Engine, Event, Failed, Finished, Lost
 
 TRIES = 3
 """So often a population is begun whose process dies; then the sweep goes on without it."""
+
+MOST_LOSSES = 4 * TRIES
+"""So many processes die in a row, with none finished in between, before the sweep ends: it is not the populations' doing."""
 
 TICK_S = 0.25
 STOP_S = 5.0
@@ -51,6 +54,7 @@ def train_all(tasks: Sequence[PopulationTask], engine: Engine, journal: Journal,
     Raises:
         GradscopeError: a mistake of the user's: a recipe that does not fit, code that fails, a disk that is full. What was
             finished before stands in the journal.
+        CannotJudge: whatever is tried, its process dies.
     """
     return _Loop(tasks, engine, journal, watched).run()
 
@@ -60,6 +64,7 @@ class _Loop:
         self.queue, self.engine, self.journal, self.watched = list(tasks), engine, journal, watched
         self.running: dict[int, int] = {}  # population to the steps that its networks have taken
         self.losses: Counter[int] = Counter()
+        self.in_a_row = 0
         self.ended = Ended()
         self.pace = _Pace(watched)
 
@@ -102,6 +107,7 @@ class _Loop:
             return
         steps = self.running.pop(task.index)
         if isinstance(event, Finished):
+            self.in_a_row = 0
             runs = self.journal.add(task.index, event.runs, event.train_s)
             self.ended.runs |= {run.key: run for run in runs}
             self.pace.finished(task, event.train_s)
@@ -109,15 +115,27 @@ class _Loop:
             return
         self.watched.told(-steps, 0)
         if isinstance(event, Lost):
-            self.losses[task.index] += 1
-            if self.losses[task.index] < TRIES:
-                self.queue.insert(0, task)
-            else:
-                self.ended.given_up.append(f"{_named(task)}: tried {TRIES} times: {event.how}")
+            self._lost(event)
         elif isinstance(event, Failed):
             if isinstance(event.error, GradscopeError):
                 raise event.error
             self.ended.given_up.append(f"{_named(task)}: {event.error}")
+
+    def _lost(self, event: Lost) -> None:
+        """Try a population again, or give it up.
+
+        Raises:
+            CannotJudge: it is not only this one.
+        """
+        task = event.task
+        self.losses[task.index] += 1
+        self.in_a_row += 1
+        if self.in_a_row == MOST_LOSSES:
+            raise CannotJudge(f"{MOST_LOSSES} processes died one after another, the last of them: {event.how}")
+        if self.losses[task.index] < TRIES:
+            self.queue.insert(0, task)
+        else:
+            self.ended.given_up.append(f"{_named(task)}: tried {TRIES} times: {event.how}")
 
     def _stop(self) -> None:
         """Ask what runs to stop, and hear what has just finished."""

@@ -10,7 +10,7 @@ from small_sweeps import run_of, task_of
 
 from gradscope import sweep_loop
 from gradscope.cell import PopulationTask
-from gradscope.errors import RecipeError, WriteError
+from gradscope.errors import CannotJudge, RecipeError, WriteError
 from gradscope.journal import Journal
 from gradscope.sweep_engine import Advanced, Engine, Event, Failed, Finished, Lost, Settings, Stopped
 from gradscope.sweep_loop import TRIES, Ended, Watched, train_all
@@ -107,6 +107,14 @@ def test_a_population_that_kills_its_process_is_given_up_and_the_others_go_on(tm
     assert engine.begun.count(1) == TRIES
     assert set(ended.runs) == {"0.0", "0.1", "2.0", "2.1"}
     assert ended.given_up == ["cells 1, 2, seeds 1: tried 3 times: its process died by SIGSEGV"]
+
+
+def test_where_every_process_dies_it_ends_before_all_are_tried(tmp_path: Path) -> None:
+    def script(task: PopulationTask) -> Iterator[Event]:
+        yield Lost(task, "its process died by SIGKILL")
+
+    with pytest.raises(CannotJudge, match="12 processes died one after another, the last of them: its process died by SIGKILL"):
+        loop(tmp_path, [task_of(i) for i in range(99)], script)
 
 
 def test_a_fault_of_gradscope_s_own_costs_one_population(tmp_path: Path) -> None:
