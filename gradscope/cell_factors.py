@@ -56,7 +56,7 @@ def layer_text(layer: Layer) -> str:
 
 
 def stack_text(layers: Iterable[Layer]) -> str:
-    """Return the activations of all layers, from the input to the output; three and more alike are counted.
+    """Return the activations of all layers, from the input to the output; more than three alike are counted.
 
     >>> stack_text([("relu",), ("sigmoid",), ("relu",)]), stack_text([("tanh",)] * 30)
     ('relu sigmoid relu', 'tanh x30')

@@ -14,6 +14,7 @@ from gradscope.effects import bounded
 from gradscope.factors import factors_of
 from gradscope.interval import CONFIDENCE, MEAN_METHOD, mean_interval
 from gradscope.mixing import mixing_of
+from gradscope.renderers.sweep_picture import PICTURE_FILE, sweep_picture
 from gradscope.report import Number, Severity
 from gradscope.run_folder import write_text
 from gradscope.sweep_report import FILE_NAME, CellFinding, CellRow, EpochRow, SweepResult, load_result
@@ -51,9 +52,10 @@ def sweep_result(cells: Sequence[Cell], runs: Sequence[Sequence[CellRun]], *, re
 
 
 def save_results(result: SweepResult, folder: Path, *, command: str = "") -> None:
-    """Write results.json, results.csv and epochs.csv into `folder`, each replaced in one step.
+    """Write results.json, results.csv, epochs.csv and heatmap.svg into `folder`, each replaced in one step.
 
-    The same result and command give the same bytes.
+    The same result and command give the same bytes. The run for TensorBoard beside them, in a folder of its own, has the time
+    of its writing in it.
 
     Args:
         result: what `sweep_result` returned.
@@ -66,6 +68,10 @@ def save_results(result: SweepResult, folder: Path, *, command: str = "") -> Non
     write_text(folder / FILE_NAME, result.to_json())
     write_text(folder / RESULTS_FILE, results_csv(result, command))
     write_text(folder / EPOCHS_FILE, epochs_csv(result, command))
+    write_text(folder / PICTURE_FILE, sweep_picture(result))
+    from gradscope.renderers.sweep_tensorboard import FOLDER, write_sweep_run  # loads TensorBoard
+
+    write_sweep_run(result, folder / FOLDER)
 
 
 def _row(cell: Cell, runs: Sequence[CellRun]) -> CellRow:

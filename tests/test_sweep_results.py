@@ -117,10 +117,11 @@ def test_what_is_saved_is_read_again_and_the_same_bytes_each_time(tmp_path):
     cells = [made.cell(ONE[0], 3), made.cell(ONE[0], 3)]
     result = sweep_result(cells, [[made.run(1), made.collapsed_run(2, float("nan"))], []], recipe="again")
     save_results(result, tmp_path, command="gradscope sweep again.yaml")
-    first = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    assert set(first) == {"results.json", "results.csv", "epochs.csv"}
+    first = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    assert set(first) == {"results.json", "results.csv", "epochs.csv", "heatmap.svg"}
+    assert (tmp_path / "tensorboard").is_dir()
     save_results(load_result(tmp_path), tmp_path, command="gradscope sweep again.yaml")
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == first
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == first
 
 
 def test_a_folder_that_is_gone_is_one_line(tmp_path):

@@ -14,6 +14,7 @@ from rich.text import Text
 from gradscope.cell_factors import layers_of, others_of, stack_text
 from gradscope.renderers.console_page import Page
 from gradscope.renderers.sweep_factors import factor_blocks, mixing_blocks
+from gradscope.renderers.sweep_heat import heat_table
 from gradscope.renderers.wording import counted, fixed, number
 from gradscope.sweep_report import CellRow, SweepResult
 
@@ -69,6 +70,9 @@ def _sections(result: SweepResult, page: Page) -> Iterator[tuple[str, Iterable[R
     else:
         yield f"BEST {AT_EACH_END} of {counted(len(rows), 'cell')}, {what}", [cell_table(rows[:AT_EACH_END], result, page)]
         yield f"WORST {AT_EACH_END}", [cell_table(rows[-AT_EACH_END:], result, page)]
+    heat = heat_table(result, page)
+    if heat is not None:
+        yield heat[0], [heat[1]]
     if result.factors is not None:
         basis = f"over {counted(result.factors.cells, 'cell')} and {counted(result.factors.runs, 'network')}"
         yield f"FACTORS, share of the variance of the {result.metric} {basis}", factor_blocks(result.factors, page)

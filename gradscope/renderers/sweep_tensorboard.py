@@ -1,0 +1,49 @@
+"""A sweep for TensorBoard: one HParams session per cell, with its mean metric and the share of its seeds that collapsed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from gradscope.renderers.tensorboard_file import EventFile, scalar_summary
+from gradscope.renderers.tensorboard_panels import experiment_summary, session_summaries
+from gradscope.renderers.tensorboard_scalars import metric_tag
+from gradscope.sweep_report import CellRow, SweepResult
+
+FOLDER = "tensorboard"
+COLLAPSED = "result/collapsed_frac"
+EVENT_FILES = "events.out.tfevents.*"
+
+
+def write_sweep_run(result: SweepResult, folder: Path) -> None:
+    """Write the table into `folder`, one sub-folder per cell, in place of what an earlier call wrote there.
+
+    A session's hyperparameters are the cell's factors; cells that are not trained have none. `WriteError` where the folder
+    cannot be written.
+    """
+    _remove(folder)
+    metrics = {metric_tag(name): f"mean {name}" for name in result.metric.split(", ") if name}
+    columns = experiment_summary(result.factor_names, metrics | {COLLAPSED: "collapsed"})
+    EventFile(folder).append([(0, columns)])
+    width = len(str(len(result.rows) - 1))
+    for i, row in enumerate(result.rows):
+        if row.seeds:
+            name = f"cell-{i:0{width}d}"
+            summaries = [*session_summaries(name, dict(row.factors)), scalar_summary(_scalars(row))]
+            EventFile(folder / name).append((0, summary) for summary in summaries)
+
+
+def _scalars(row: CellRow) -> Iterable[tuple[str, float]]:
+    """Yield the cell's numbers; what is not finite is left out, TensorBoard draws no point there."""
+    if math.isfinite(row.mean):
+        yield metric_tag(row.metric), row.mean
+    yield COLLAPSED, row.collapsed_frac
+
+
+def _remove(folder: Path) -> None:
+    """Remove event files of an earlier call: TensorBoard would show both."""
+    for file in [*folder.glob(EVENT_FILES), *folder.glob(f"cell-*/{EVENT_FILES}")]:
+        with contextlib.suppress(OSError):
+            file.unlink()
