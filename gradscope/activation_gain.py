@@ -2,10 +2,10 @@
 
 Independent weights of mean zero make z a normal variable of variance fan-in * Var(w) * E[a^2], whatever the mean of a is. With
 Var(w) = gain^2 / fan-in and gain = 1 / sqrt(E[f(z)^2]), z ~ N(0, 1), the next layer's z has variance 1 again, and so on (He et
-al. 2015, eq. 7 to 10, where f = relu gives sqrt 2; torch's own gains for tanh and selu are rules of thumb instead).
+al. 2015, eq. 7 to 10, where relu gives sqrt 2). torch's own gains for tanh and selu are rules of thumb instead.
 
-What it cannot do: where the outputs have a mean, which is the same for every sample, keep what tells samples apart. Of sigmoid's
-E[a^2] the squared mean is 85 %, of relu's 32 %, of tanh's and selu's nothing. Nor does it hold a deviation down: with depth one
+What it cannot do: where the outputs have a mean, the same for every sample, keep what tells samples apart. Of sigmoid's E[a^2]
+the squared mean is 85 %, of relu's 32 %, of tanh's and selu's nothing. Nor does it hold a deviation down: with depth one
 grows where E[f(z)^2] grows faster than z^2 (tanhshrink, softshrink; a little with hardswish, silu, gelu and mish).
 """
 

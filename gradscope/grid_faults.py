@@ -130,4 +130,4 @@ def _too_many(grid: Grid, hidden: Sequence[tuple[int, ...]]) -> Iterator[Fault]:
     if count > MOST_CELLS:
         yield Fault(("grid",), expected(f"at most {MOST_CELLS} cells", count), of_key=True)
     elif grid.sample and grid.sample.size > count:
-        yield Fault(("grid", "sample"), expected(f"at most the {count} cells of the grid", grid.sample.size))
+        yield Fault(("grid", "sample"), expected(f"no more than the grid has cells, {count}", grid.sample.size))

@@ -138,9 +138,9 @@ class Recipe(Part):
         """Return line and column of a key, or of the nearest thing around it; (1, 1) for a recipe built in code."""
         return self._positions.mark(keys)
 
-    def fault(self, text: str, *keys: str | int) -> RecipeError:
-        """Return an error about the value at `keys`, for faults that show only when data or code are there."""
-        return RecipeError(self._positions.lines([Fault(keys, text)]))
+    def fault(self, text: str, *keys: str | int, of_key: bool = False) -> RecipeError:
+        """Return an error about the value at `keys`, or the key, for faults that show only when it is used."""
+        return RecipeError(self._positions.lines([Fault(keys, text, of_key)]))
 
     def check_output_width(self, width: int) -> None:
         """Raise a RecipeError where the output layer's blocks of units do not fit the width that the data asks for."""

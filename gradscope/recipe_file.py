@@ -36,7 +36,8 @@ def load_single(path: Path) -> Recipe:
     """
     recipe = load_recipe(path)
     if recipe.grid:
-        raise recipe.fault(f"expected a recipe of one network here, got a grid of them; run `gradscope sweep {path}`", "grid")
+        text = f"expected a recipe of one network here, got a grid of them; run `gradscope sweep {path}`"
+        raise recipe.fault(text, "grid", of_key=True)
     return recipe
 
 

@@ -142,7 +142,7 @@ BAD = [
     (HEAD + "grid: {optimizer: [sgd, adam], momentum: [0.9]}\n", "3:32: grid.momentum", "no momentum in a grid beside adam"),
     (HEAD + "training: {optimizer: adamw}\ngrid: {momentum: [0, 0.9]}\n", "4:8: grid.momentum", "in a grid beside adamw"),
     # how many
-    (HEAD + "grid: {lr: [1, 2], sample: 3}\n", "3:28: grid.sample", "expected at most the 2 cells of the grid, got 3"),
+    (HEAD + "grid: {lr: [1, 2], sample: 3}\n", "3:28: grid.sample", "expected no more than the grid has cells, 2, got 3"),
     (
         HEAD + "grid: {lr: [1, 2], sample: 0}\n",
         "3:28: grid.sample",
@@ -253,7 +253,7 @@ def test_a_sweep_is_no_recipe_of_one_network(tmp_path):
     with pytest.raises(RecipeError) as caught:
         load_single(file)
     assert caught.value.faults == [
-        f"{file}:3:7: grid: expected a recipe of one network here, got a grid of them; run `gradscope sweep {file}`"
+        f"{file}:3:1: grid: expected a recipe of one network here, got a grid of them; run `gradscope sweep {file}`"
     ]
     file.write_text(HEAD)
     assert load_single(file).stack

@@ -109,6 +109,17 @@ TABLE = {
     "learning rate": (recipe(GOOD.replace("{epochs: 1}", "{epochs: 1, lr: -1}")), "training.lr: expected a finite number above 0, got -1"),
     "expectation": (recipe(GOOD + "expect: [dead-unit]\n"), "expect[0]: expected one of"),
     "blocks that do not fit": (recipe(GOOD.replace("none]", "{relu: 3, tanh: 4}]")), "bad.yaml:2:51: stack.activations[2]: "),
+    "a sweep": (recipe(GOOD + "grid: {lr: [0.1]}\n"), "bad.yaml:5:1: grid: expected a recipe of one network here, got a grid of them; run `gradscope sweep bad.yaml`"),
+    "a value in a grid": (recipe(GOOD + "grid: {lr: [0.1, -1]}\n"), "bad.yaml:5:18: grid.lr[1]: expected a finite number above 0, got -1"),
+    "an unknown key in a grid": (recipe(GOOD + "grid: {momentun: [0.1]}\n"), "grid.momentun: expected one of data, normalize, hidden"),
+    "a key twice, in a grid": (recipe(GOOD + "grid: {epochs: [1]}\n"), "bad.yaml:4:12: training.epochs: expected epochs either in training or in grid, got both"),
+    "an activation in a grid": (recipe(GOOD.replace(", activations: [relu, relu, none]", "") + "grid: {activations: {product: [relu, tahn]}}\n"), "did you mean 'tanh'?"),
+    "a model in a grid": (recipe("data: digits\nmodel: a:b\ngrid: {lr: [1]}\n"), "bad.yaml:3:1: grid: expected stack beside grid, got model"),
+    "more cells than anyone trains": (
+        recipe(GOOD.replace("[8, 4], activations: [relu, relu, none]", "[2, 2, 2, 2, 2, 2]") + "grid: {activations: {pairs: [relu, tanh, elu, selu]}}\n"),
+        "bad.yaml:5:1: grid: expected at most 1000000 cells, got 10000000",
+    ),
+    "a sample larger than the grid": (recipe(GOOD + "grid: {lr: [1], sample: 2}\n"), "expected no more than the grid has cells, 1, got 2"),
     "batch larger than the data": (
         recipe(GOOD.replace("{epochs: 1}", "{epochs: 1, batch_size: 5000}")),
         "training.batch_size: expected at most the 1437 training samples of digits, got 5000",
@@ -171,6 +182,7 @@ TABLE = {
     "unknown rule": (command("explain", "GS999"), "expected a rule such as GS103 or output-collapse, got 'GS999'"),
     "misspelt rule": (command("explain", "output-colapse"), "did you mean output-collapse? (gradscope explain lists them)"),
     # more files at once
+    "validate a sweep": (file("a.yaml", GOOD + "grid: {lr: []}\n", "validate", "a.yaml"), "a.yaml:5:12: grid.lr: expected a list of values for lr, got []"),
     "validate nothing": (command("validate"), "Missing argument 'FILES...'"),
 }  # fmt: skip
 

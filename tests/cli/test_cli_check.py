@@ -47,6 +47,7 @@ def test_this_repositorys_recipes_are_what_their_baselines_say():
     assert done.code == 0, done.out + done.err
     assert "8 recipes" in done.out
     assert "8 as expected" in done.out
+    assert "gradscope: not checked: recipes/does_mixing_help.yaml and 7 more: grids of networks" in done.err
 
 
 def test_this_repositorys_recipes_are_checked_fast_without_training(record_property):
@@ -120,6 +121,27 @@ def test_baselines_are_written_and_their_absence_is_a_failure_under_strict(folde
     done = check("recipes", "--fast")
     assert done.code == 1
     assert "`3.tanh` is gone: the baseline was made with another network" in done.out
+
+
+def test_sweeps_in_a_folder_are_left_out_and_one_that_is_named_is_a_fault(folder):
+    sweep = folder / "recipes" / "sweeps" / "s.yaml"
+    sweep.parent.mkdir()
+    sweep.write_text("data: digits\nstack: {hidden: [4], activations: [relu, none]}\ngrid: {lr: [0.1, 0.2]}\n")
+    done = check("recipes", "recipes/**/*.yaml", "--fast")
+    assert done.code == 0
+    assert "1 as expected" in done.out
+    assert done.err == "gradscope: not checked: recipes/sweeps/s.yaml: grids of networks, which `gradscope sweep` runs\n"
+    fault = "recipes/sweeps/s.yaml:3:1: grid: expected a recipe of one network here, got a grid of them; run `gradscope sweep"
+    for named in (("recipes/sweeps/s.yaml",), ("recipes", "recipes/sweeps/s.yaml")):
+        done = check(*named, "--fast", "--format", "json")
+        assert done.code == 2
+        assert fault in done.err
+        assert "not checked" not in done.err
+    only = check("recipes/sweeps", "--fast")
+    assert (only.code, only.out) == (2, "")
+    assert (
+        only.err == "recipes/sweeps: expected recipes of one network, got only such with a grid; `gradscope sweep` runs those\n"
+    )
 
 
 def test_paths_are_files_folders_and_patterns_each_recipe_once(folder):
