@@ -16,7 +16,7 @@ def recipe_schema() -> dict[str, object]:
     stack = {"required": ["stack"], "properties": {"stack": {"required": schema["$defs"]["Stack"].pop("required")}}}
     del schema["required"]
     schema["if"] = {"required": ["grid"]}
-    schema["then"] = {"properties": {name: False for name in ("model", "fixes", "expect")}}
+    schema["then"] = {"properties": {"model": False, "fixes": {"maxItems": 0}, "expect": False}}
     schema["else"] = {"required": ["data"], "oneOf": [stack, {"required": ["model"]}]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "gradscope recipe", **schema}
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -144,6 +145,17 @@ def test_the_schema_says_what_editors_need():
     assert '"null"' not in text
     for word in ("leaky_relu", "negative_slope", "batchnorm-last", "kaiming-normal", "output-collapse", "bce-with-logits"):
         assert f'"{word}"' in text
+
+
+def test_every_reference_of_the_schema_leads_somewhere():
+    content = recipe_schema()
+    references = set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(content)))
+    assert len(references) > 20
+    for reference in references:
+        found = content
+        for key in reference.split("/"):
+            found = found[key]
+        assert found
 
 
 @pytest.mark.parametrize("arguments", [["validate", "{file}"], ["schema"]])
