@@ -24,7 +24,7 @@ from benchmarks.sweep_cases import CASES, MAIN, QUICK, Case
 from benchmarks.sweep_lineup import ALONE, EACH_CORE
 from benchmarks.sweep_measure import Machine, Plan, measure
 from benchmarks.sweep_processes import Crew
-from benchmarks.sweep_summary import case_table, growth_table, headline
+from benchmarks.sweep_summary import case_table, growth_table, headline, unrest
 from gradscope.processes import cores
 
 ALL = {case.name: case for case in (*CASES, QUICK)}
@@ -68,7 +68,7 @@ def main(
             write(file, kept)
     if len(results) > 1:
         console.print(growth_table(results))
-    for line in headline(results[0]):
+    for line in (*headline(results[0]), *filter(None, map(unrest, results))):
         console.print(line, soft_wrap=True)
     console.print(f"written: {file}", soft_wrap=True)
 

@@ -15,6 +15,7 @@ from benchmarks.sweep_lineup import GRADSCOPE, PLAIN_ALONE, PLAIN_EACH, PRODUCTS
 from benchmarks.sweep_processes import Block
 
 SCALE = 1000  # times are kept per so many member-steps, as numbers that survive rounding
+UNREST, LEAST_BLOCKS = 1.3, 4  # quartiles of so many blocks that lie so far apart; groups of networks differ by 1.05 or so
 WANTED = {"the best plain loop": 2.5, "the published script": 7.0}
 
 
@@ -96,6 +97,22 @@ def headline(result: Mapping[str, Any]) -> list[str]:
         spread = f"quartiles {ratio['q1']:.2f} to {ratio['q3']:.2f}"
         lines.append(f"{result['case']}: {ratio['median']:.2f} times as fast as {name} ({spread}){wanted}")
     return lines
+
+
+def unrest(result: Mapping[str, Any]) -> str:
+    """Return a warning if the blocks of a contender differ so much that others must have computed meanwhile, or nothing."""
+    spreads = {}
+    for label, found in result["contenders"].items():
+        if len(found["block_s"]) >= LEAST_BLOCKS:
+            low, _, high = statistics.quantiles(found["block_s"], method="inclusive")
+            spreads[label] = high / low
+    worst = max(spreads, key=spreads.__getitem__, default="")
+    if not worst or spreads[worst] < UNREST:
+        return ""
+    return (
+        f"{result['case']}: not to be relied on: quartiles of {worst}'s blocks lie a factor of {spreads[worst]:.1f} apart, as they "
+        "do where other programs compute; measure again on an idle machine"
+    )
 
 
 def best_plain(result: Mapping[str, Any]) -> str:

@@ -274,6 +274,14 @@ def test_ratios_are_those_of_a_round_and_the_better_plain_loop_counts(benchmarks
     )
 
 
+@pytest.mark.parametrize(("blocks", "said"), [([1.0, 1.0, 1.1, 1.1, 9.0], ""), ([1.0, 1.0, 1.1, 2.4, 9.0], "factor of 2.4")])
+def test_it_says_when_other_programs_must_have_computed(benchmarks, blocks, said):
+    contenders = {"plain": {"block_s": blocks}, "gradscope": {"block_s": [1.0, 1.1, 1.0, 1.0, 1.1]}}
+    found = benchmarks("sweep_summary").unrest({"case": "main", "contenders": contenders})
+    assert bool(found) is bool(said)
+    assert said in found
+
+
 def test_its_examples_hold(benchmarks):
     found = doctest.testmod(benchmarks("sweep_summary"))
     assert found.attempted > 0
