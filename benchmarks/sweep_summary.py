@@ -109,10 +109,8 @@ def unrest(result: Mapping[str, Any]) -> str:
     worst = max(spreads, key=spreads.__getitem__, default="")
     if not worst or spreads[worst] < UNREST:
         return ""
-    return (
-        f"{result['case']}: not to be relied on: quartiles of {worst}'s blocks lie a factor of {spreads[worst]:.1f} apart, as they "
-        "do where other programs compute; measure again on an idle machine"
-    )
+    apart = f"quartiles of {worst}'s blocks lie a factor of {spreads[worst]:.1f} apart, as where other programs compute"
+    return f"{result['case']}: not to be relied on: {apart}; measure again on an idle machine"
 
 
 def best_plain(result: Mapping[str, Any]) -> str:
