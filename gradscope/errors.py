@@ -46,6 +46,10 @@ class WriteError(GradscopeError, OSError):
     report: object = None
 
 
+class EngineError(GradscopeError, RuntimeError):
+    """What a sweep's networks are to be trained on is not installed, or cannot be reached."""
+
+
 class CannotJudge(GradscopeError, RuntimeError):
     """Nothing was recorded that a verdict could stand on."""
 

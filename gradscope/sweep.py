@@ -25,6 +25,9 @@ from gradscope.sweep_plan import Room, Shape, count_parameters, cpu_room, plan, 
 from gradscope.trained_arms import check_fit
 from gradscope.training import task_of
 
+UNSEEN_GPU_BYTES = 6 * 2**30
+"""Of a GPU that only other machines of a cluster have: what one of 12 GB leaves; larger ones are busy with less, too."""
+
 DEVICE_SHARE = 0.5
 """Of a GPU's free memory; the rest is for the batch's activations, and for what is recorded."""
 
@@ -162,6 +165,8 @@ def _first(task: PopulationTask) -> Recipe:
 
 
 def _room(device: torch.device) -> Room:
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return Room(UNSEEN_GPU_BYTES, is_gpu=True)
     if device.type == "cuda":
         return Room(int(torch.cuda.mem_get_info(device)[0] * DEVICE_SHARE), is_gpu=True)
     return cpu_room()

@@ -67,6 +67,8 @@ class Failed:
 
 
 Event = Advanced | Finished | Lost | Stopped | Failed
+Outcome = tuple[type[Finished], list[CellRun], float] | tuple[type[Failed], GradscopeError | str] | tuple[type[Stopped]]
+"""The last event of a task on its way from another process, which need not send the task back: class, and what it says."""
 
 
 class Engine(ABC):

@@ -12,20 +12,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gradscope.cell import PopulationTask
-from gradscope.errors import GradscopeError
 from gradscope.processes import END_S, deaf_to_interrupts, how_it_died
-from gradscope.sweep_engine import Advanced, Engine, Event, Failed, Finished, Lost, Settings, Stopped
+from gradscope.sweep_engine import Advanced, Engine, Event, Lost, Settings
 from gradscope.sweep_plan import samples_key
 
 if TYPE_CHECKING:
     from gradscope.data import Data
-    from gradscope.sweep_training import SweepTraining
 
 LOOK_S = 0.2
 """How often a process that trains says how far it is, and looks whether it is to stop."""
@@ -131,24 +130,23 @@ def _work(pipe: Connection, path: list[str]) -> None:
         os.environ[name] = "1"
     import torch
 
-    from gradscope.sweep_training import SweepTraining
+    from gradscope.sweep_task import outcome_of, training_of
 
     torch.set_num_threads(1)
     with suppress(EOFError, OSError):
         settings: Settings = pipe.recv()
         line = _Line(pipe)
-        how = SweepTraining(
-            device=torch.device(settings.device),
-            steps=settings.steps,
-            precision=settings.precision,
-            allow_code=settings.allow_code,
-            advance=line.advance,
-            should_stop=line.should_stop,
-        )
+        how = training_of(settings, line.advance, line.should_stop)
         opened: dict[str, Data] = {}
+
+        def samples(key: str) -> Data:
+            if key not in opened:
+                opened[key] = settings.samples[key].open().to(how.device)
+            return opened[key]
+
         while True:
             if (task := pipe.recv()) is not None:  # None: asked to stop when it had just finished
-                pipe.send(_answer(task, settings, opened, how))
+                pipe.send(outcome_of(task, partial(samples, samples_key(task.members[0].recipe)), how))
 
 
 class _Line:
@@ -168,28 +166,3 @@ class _Line:
         self._pipe.send((Advanced, self._steps))
         self._steps = 0
         return self._pipe.poll()
-
-
-def _answer(task: PopulationTask, settings: Settings, opened: dict[str, Data], how: SweepTraining) -> tuple[Any, ...]:
-    """Train a population; return an event's class and what it says beside the task."""
-    from gradscope.sweep_training import Interrupted, train_task
-    from gradscope.trained_arms import memory_told, user_code_placed
-
-    recipe = task.members[0].recipe
-    key = samples_key(recipe)
-    start = time.perf_counter()
-    try:
-        if key not in opened:
-            opened[key] = settings.samples[key].open().flattened().to(how.device)
-        with memory_told(recipe), user_code_placed(recipe):
-            runs = train_task(task, opened[key], how)
-    except Interrupted:
-        return (Stopped,)
-    except GradscopeError as error:
-        return Failed, error
-    except (EOFError, OSError):
-        raise  # of the pipe: nobody listens
-    except Exception as error:  # a fault of gradscope's own must not take the other populations down
-        text = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-        return Failed, f"gradscope failed: {text}; please report it"
-    return Finished, runs, time.perf_counter() - start

@@ -64,6 +64,8 @@ NEED_TORCH = {
     "gradscope.statistics",
     "gradscope.step_record",
     "gradscope.sweep",
+    "gradscope.sweep_ray",
+    "gradscope.sweep_task",
     "gradscope.sweep_training",
     "gradscope.trained_arms",
     "gradscope.training",

@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    import torch
+
     from gradscope.cell import Precision
+    from gradscope.recipe import Recipe
+    from gradscope.sweep_engine import Engine
     from gradscope.sweep_loop import Ended
     from gradscope.sweep_report import SweepResult
 
 SWEEPS = Path("runs/sweeps")
+
+
+def _known_engine(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value != "processes" and value.partition(":")[0] != "ray":
+        raise click.BadParameter(f"expected processes, ray or ray:ADDRESS, got '{value}'", ctx, param)
+    return value
 
 
 @click.command()
@@ -27,6 +37,8 @@ SWEEPS = Path("runs/sweeps")
 @click.option("--epochs", metavar="N", type=int, help="Number of epochs.")
 @click.option("--steps", metavar="N", type=click.IntRange(min=1), help="At most so many training steps of each network.")
 @click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Processes (default: one per core; one for a GPU).")
+@click.option("--engine", metavar="E", default="processes", show_default=True, callback=_known_engine,
+              help="Where to train: processes of this machine, or ray[:ADDRESS], a Ray cluster.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True,
               help="Of the matrix products.")  # fmt: skip
 @click.option("--max-hours", metavar="H", type=click.FloatRange(min=0, min_open=True), help="End after so many hours.")
@@ -35,8 +47,8 @@ SWEEPS = Path("runs/sweeps")
 @click.option("-q", "--quiet", is_flag=True, help="No progress; print one line only.")
 def sweep(
     recipe: Path, out: Path | None, data_dir: Path | None, download: bool, device: str | None, seeds: int | None,
-    epochs: int | None, steps: int | None, jobs: int | None, precision: Precision, max_hours: float | None, form: str,
-    allow_code: bool, quiet: bool,
+    epochs: int | None, steps: int | None, jobs: int | None, engine: str, precision: Precision, max_hours: float | None,
+    form: str, allow_code: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Train every cell of RECIPE's grid from every seed, and say what came of each.
 
@@ -59,34 +71,43 @@ def sweep(
         raise CodeError(f"{code[0][1]}: '{code[0][0]}' runs code of its own; read it, then add --allow-code")
 
     share_the_machine()
-    from gradscope.device import choose_device
-    from gradscope.processes import cores
     from gradscope.progress import sweep_progress
     from gradscope.sweep import Sweeping, prepared
     from gradscope.sweep_loop import Watched
     from gradscope.sweep_results import save_results, sweep_result
-    from gradscope.sweep_workers import ProcessEngine
 
-    place = choose_device(chosen)
     folder = out or SWEEPS / chosen.name
+    trains, place = _started(engine, chosen, jobs, networks=len(cells) * len(chosen.seed_list))
     how = Sweeping(folder, place, steps, precision, allow_code, data_dir, download)
-    most = jobs or (cores() if place.type == "cpu" else 1)
-    with (
-        stop_on_interrupt() as stop,
-        closing(ProcessEngine(min(most, len(cells) * len(chosen.seed_list)))) as engine,
-        prepared(chosen, cells, how) as ready,
-    ):
+    with closing(trains), stop_on_interrupt() as stop, prepared(chosen, cells, how) as ready:
         if damaged := ready.journal.found.damaged:
             lines = ", ".join(map(str, damaged))
             click.echo(f"gradscope: {ready.journal.path}: damaged lines are left out, their cells run again: {lines}", err=True)
         extent = ready.extent()
         with sweep_progress(*extent, enabled=not quiet) as told:
             watched = Watched(told, lambda: stop[0], ready.work_of, max_hours and max_hours * 3600)
-            ended = ready.train(engine, watched)
+            ended = ready.train(trains, watched)
         result = sweep_result(cells, ready.runs(), recipe=chosen.name)
         save_results(result, folder)
     _show(result, form, folder, quiet=quiet)
     return _exit_code(result, ended)
+
+
+def _started(name: str, recipe: Recipe, jobs: int | None, *, networks: int) -> tuple[Engine, torch.device]:
+    """Return the engine of this name, started, and the device that it trains on."""
+    from gradscope.device import choose_device
+    from gradscope.processes import cores
+
+    if name == "processes":
+        from gradscope.sweep_workers import ProcessEngine
+
+        place = choose_device(recipe)
+        most = jobs or (cores() if place.type == "cpu" else 1)
+        return ProcessEngine(min(most, networks)), place
+    from gradscope.sweep_ray import RayEngine
+
+    engine = RayEngine(name.partition(":")[2] or None, jobs=jobs)
+    return engine, engine.device(recipe)
 
 
 def _show(result: SweepResult, form: str, folder: Path, *, quiet: bool) -> None:
