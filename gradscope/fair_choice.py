@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradscope.observations import FloatArray
-from gradscope.student import group_interval
+from gradscope.student import group_interval, t_quantile
 
 MOST_SPLITS = 20  # of the seeds in halves; more of them change the third digit of an interval
 
@@ -49,12 +49,12 @@ class Sides:
 
 def typical(contests: Sequence[Contest]) -> Sides:
     """Compare the mean stack of both sides, each with the learning rate that suits it."""
-    return _over_splits(contests, _mean_stack)
+    return _over_splits(contests, lambda promised, count: np.full(promised.shape, 1 / len(promised)))
 
 
 def best(contests: Sequence[Contest]) -> Sides:
     """Compare the best stack of both sides, out of equally many."""
-    return _over_splits(contests, _best_stack)
+    return _over_splits(contests, chances_to_be_best)
 
 
 def chosen_scores(scores: Sequence[FloatArray], choosing: Sequence[int]) -> tuple[FloatArray, FloatArray]:
@@ -77,23 +77,23 @@ def chosen_scores(scores: Sequence[FloatArray], choosing: Sequence[int]) -> tupl
     return np.array([mean.max() for mean in means]), np.array(kept)
 
 
-def best_of(promised: FloatArray, kept: FloatArray, count: int) -> FloatArray:
-    """Return by seed the score to expect of the best of `count` stacks drawn at random, best by what they promised.
+def chances_to_be_best(promised: FloatArray, count: int) -> FloatArray:
+    """Return with which probability each stack is the best, by what it promised, of `count` stacks drawn at random.
 
-    The stack at place i of n (from 1) is the best of those drawn with probability C(n - i, count - 1) / C(n, count).
+    For the stack at place i of n (from 1) that is C(n - i, count - 1) / C(n, count).
 
     Args:
         promised: by what the best is chosen, [stack].
-        kept: what it then scores, [stack, seed].
         count: how many are drawn, at most the number of stacks.
 
-    >>> best_of(np.array([0.5, 0.9, 0.7]), np.array([[0.1], [0.4], [0.7]]), 2).round(3).tolist()  # 2/3 and 1/3 of the draws
-    [0.5]
+    >>> chances_to_be_best(np.array([0.5, 0.9, 0.7]), 2).round(2).tolist()
+    [0.0, 0.67, 0.33]
     """
     stacks = len(promised)
-    order = np.argsort(-promised, kind="stable")
     chances = [math.comb(stacks - place, count - 1) / math.comb(stacks, count) for place in range(1, stacks + 1)]
-    return np.asarray(np.array(chances) @ kept[order])
+    found = np.empty(stacks)
+    found[np.argsort(-promised, kind="stable")] = chances
+    return found
 
 
 def splits(seeds: int) -> list[tuple[int, ...]]:
@@ -111,28 +111,53 @@ def splits(seeds: int) -> list[tuple[int, ...]]:
     return [found[int(i * stride)] for i in range(min(count, MOST_SPLITS))]
 
 
-def _mean_stack(contest: Contest, of_side: Sided, promised: FloatArray, kept: FloatArray) -> FloatArray:
-    return np.asarray(kept[of_side].mean(axis=0))
-
-
-def _best_stack(contest: Contest, of_side: Sided, promised: FloatArray, kept: FloatArray) -> FloatArray:
-    return best_of(promised[of_side], kept[of_side], contest.equal_count)
-
-
-def _over_splits(contests: Sequence[Contest], score: Callable[[Contest, Sided, FloatArray, FloatArray], FloatArray]) -> Sides:
+def _over_splits(contests: Sequence[Contest], weigh: Callable[[FloatArray, int], FloatArray]) -> Sides:
     """Return the means over splits of scores, differences and interval ends.
 
     The mean of the ends covers at least as often as each interval does: the mean difference varies less than each.
+
+    Args:
+        contests: one for each setting.
+        weigh: from what a side's stacks promised, and how many may be drawn, to the weight of each stack in its score.
     """
-    firsts, seconds, ends = [], [], []
+    scores, ends = [], []
     for choosing in splits(contests[0].scores[0].shape[1]):
-        sides = [(contest, *chosen_scores(contest.scores, choosing)) for contest in contests]
-        first = np.array([score(contest, contest.first, promised, kept) for contest, promised, kept in sides])
-        second = np.array([score(contest, ~contest.first, promised, kept) for contest, promised, kept in sides])
-        firsts.append(float(first.mean()))
-        seconds.append(float(second.mean()))
-        ends.append(group_interval(second - first))
+        sides = [_weighed(contest, choosing, weigh) for contest in contests]
+        scores.append(
+            np.mean([(first @ kept.mean(axis=1), second @ kept.mean(axis=1)) for first, second, kept in sides], axis=0)
+        )
+        ends.append(_interval([(second - first, kept) for first, second, kept in sides]))
+    first, second = np.mean(scores, axis=0).tolist()
     known = [end for end in ends if end is not None]
     low, high = np.mean(known, axis=0).tolist() if known else (math.nan, math.nan)
-    means = float(np.mean(firsts)), float(np.mean(seconds))
-    return Sides(*means, means[1] - means[0], (low, high) if known else None)
+    return Sides(first, second, second - first, (low, high) if known else None)
+
+
+def _weighed(
+    contest: Contest, choosing: Sequence[int], weigh: Callable[[FloatArray, int], FloatArray]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the weights of all stacks in the first side's score and in the second's, and what they kept [stack, seed]."""
+    promised, kept = chosen_scores(contest.scores, choosing)
+    weights = np.zeros((2, len(promised)))
+    for of_side, on_it in zip(weights, (contest.first, ~contest.first), strict=True):
+        of_side[on_it] = weigh(promised[on_it], contest.equal_count)
+    return weights[0], weights[1], kept
+
+
+def _interval(contrasts: Sequence[tuple[FloatArray, FloatArray]]) -> Interval | None:
+    """Return the 95 % interval of a difference between stacks, weights [stack] and scores [stack, seed] of each setting.
+
+    It is the wider one of two. One rests on how the difference varies over seeds, which counts what all runs of a seed share.
+    The other on how seeds of a stack vary, all stacks of the setting together: of a few runs none may have collapsed by luck,
+    and the first alone would take their word for it.
+    """
+    differences = np.array([weights @ kept for weights, kept in contrasts])
+    found = group_interval(differences)
+    if found is None:
+        return None
+    repeats = differences.shape[1]
+    pooled = [float(kept.var(axis=1, ddof=1).mean() * (weights @ weights)) / repeats for weights, kept in contrasts]
+    freedom = sum(len(weights) for weights, _ in contrasts) * (repeats - 1)
+    half = t_quantile(freedom) * math.sqrt(sum(pooled)) / len(contrasts)
+    middle = float(differences.mean())
+    return min(found[0], middle - half), max(found[1], middle + half)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from gradscope.fair_choice import Contest, best, best_of, chosen_scores, splits, typical
+from gradscope.fair_choice import Contest, best, chances_to_be_best, chosen_scores, splits, typical
 
 
 def contest(rng, pure, mixed, *, gain=0.0, spread=0.01, collapse=0.0, rates=3, seeds=5):
@@ -19,10 +19,10 @@ def contest(rng, pure, mixed, *, gain=0.0, spread=0.01, collapse=0.0, rates=3, s
 
 def test_the_best_of_some_is_that_over_all_ways_to_draw_them():
     rng = np.random.default_rng(0)
-    promised, kept = rng.random(6), rng.random((6, 2))
+    promised = rng.random(6)
     for count in range(1, 7):
-        drawn = [kept[max(chosen, key=lambda i: promised[i])] for chosen in itertools.combinations(range(6), count)]
-        assert best_of(promised, kept, count) == pytest.approx(np.mean(drawn, axis=0))
+        winners = [max(drawn, key=lambda i: promised[i]) for drawn in itertools.combinations(range(6), count)]
+        assert chances_to_be_best(promised, count) == pytest.approx(np.bincount(winners, minlength=6) / len(winners))
 
 
 def test_a_learning_rate_is_scored_with_seeds_that_did_not_choose_it():
@@ -73,3 +73,14 @@ def test_a_planted_gain_is_found_by_both_comparisons():
 
 def test_two_seeds_have_no_interval():
     assert typical([contest(np.random.default_rng(4), 2, 4, seeds=2)]).interval is None
+
+
+def test_a_side_of_few_runs_without_a_collapse_is_not_taken_at_its_word():
+    """One run in ten collapses, whatever it is of: few pure stacks often show none, hundreds of mixed ones show the tenth."""
+    rng = np.random.default_rng(5)
+    excluded = {"typical": 0, "best": 0}
+    for _ in range(25):
+        contests = [contest(rng, 4, 200, collapse=0.1, spread=0.002, rates=1)]
+        for name, compared in (("typical", typical(contests)), ("best", best(contests))):
+            excluded[name] += not compared.interval[0] <= 0 <= compared.interval[1]
+    assert max(excluded.values()) <= 3
