@@ -8,6 +8,22 @@ from gradscope.errors import TraceError
 from gradscope.run_table import RunTable, of_result
 from gradscope.run_table_csv import read_csv
 from gradscope.sweep_report import FILE_NAME, load_result
+from gradscope.sweep_tables import EPOCHS_FILE
+from gradscope.weight_tables import is_weight_table, read_weights
+
+
+def read_tables(a: Path, b: Path) -> tuple[RunTable, RunTable]:
+    """Read the two tables of a comparison, of what both have.
+
+    That is the metric; but where one is a published table of the share of weights <= 0, the other's shares are read.
+
+    Raises:
+        TraceError: one of them is not there, damaged, or has nothing of the kind.
+    """
+    if not is_weight_table(a) and not is_weight_table(b):
+        return read_table(a), read_table(b)
+    first, second = (read_weights(path / EPOCHS_FILE if path.is_dir() else path) for path in (a, b))
+    return first, second
 
 
 def read_table(path: Path) -> RunTable:

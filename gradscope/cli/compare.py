@@ -59,6 +59,8 @@ def compare(
     A and B are a sweep's folder, its results.json or results.csv, or a published table as CSV with the columns act1, act2, ...
     (act1a, act1b, ... for two in a layer), other factors such as lr, and accuracy, mean, or run1, run2, ...
 
+    A published table of weights <= 0 by epoch (nonpositive_weights, total_weights) is compared with a sweep's epochs.csv.
+
     With --where-a and --where-b two parts of one sweep are compared:
     gradscope compare S S --where-a norm=batchnorm-last --where-b norm=batchnorm-all
     """
@@ -66,11 +68,11 @@ def compare(
     from gradscope.cli.report import put
     from gradscope.comparing import POINTS, STANDARD_ERRORS, Agreement
     from gradscope.comparing import compare as compare_tables
-    from gradscope.table_files import read_table
+    from gradscope.table_files import read_tables
 
     tables = [
-        read_table(path).where(where, "--where").where(own, option)
-        for path, own, option in ((a, where_a, "--where-a"), (b, where_b, "--where-b"))
+        table.where(where, "--where").where(own, option)
+        for table, own, option in zip(read_tables(a, b), (where_a, where_b), ("--where-a", "--where-b"), strict=True)
     ]
     agreement = Agreement(STANDARD_ERRORS if errors is None else errors, POINTS if points is None else points)
     found = compare_tables(tables[0], tables[1], agreement)

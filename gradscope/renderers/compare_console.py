@@ -46,7 +46,8 @@ def _head(found: Comparison) -> Iterator[tuple[str, str, str]]:
         of_them = "all" if found.single_runs == of else f"{found.single_runs}"
         yield "NOTE", "yellow", f"{of_them} rows have a single run on a side: no standard error, only the points count there"
     yield "MEAN", "dim", _mean(found)
-    yield "CHANCE", "dim", _at_chance(found)
+    if found.at_chance.chance:
+        yield "CHANCE", "dim", _at_chance(found)
 
 
 def _rule(found: Comparison) -> str:
@@ -61,7 +62,8 @@ def _unmatched(table: WholeTable) -> str:
 def _mean(found: Comparison) -> str:
     if math.isnan(found.mean_abs_difference):
         return "every row is at chance in one of them"
-    return f"absolute difference {100 * found.mean_abs_difference:.2f} points, over the rows that are at chance in neither"
+    over = "over the rows that are at chance in neither" if found.at_chance.a or found.at_chance.b else "over all rows"
+    return f"absolute difference {100 * found.mean_abs_difference:.2f} points, {over}"
 
 
 def _at_chance(found: Comparison) -> str:
