@@ -133,6 +133,7 @@ def loaded_by(*arguments, cwd=None):
         ("explain",),
         ("diagnose", "--help"),
         ("check", "--help"),
+        ("compare", "--help"),
         ("sweep", "--help"),
         ("report", "--help"),
         ("validate", "--help"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,9 +90,16 @@ def sweep(
             watched = Watched(told, lambda: stop[0], ready.work_of, max_hours and max_hours * 3600)
             ended = ready.train(trains, watched)
         result = sweep_result(cells, ready.runs(), recipe=chosen.name)
-        save_results(result, folder)
+        options = {"seeds": seeds, "epochs": epochs, "steps": steps, "precision": precision if precision != "float32" else None}
+        save_results(result, folder, command=_command(recipe, options))
     _show(result, form, folder, quiet=quiet)
     return _exit_code(result, ended)
+
+
+def _command(recipe: Path, options: Mapping[str, object]) -> str:
+    """Return the command that makes the tables, for their first lines; what only says where and how fast is left out."""
+    given = [part for name, value in options.items() if value is not None for part in (f"--{name}", str(value))]
+    return shlex.join(["gradscope", "sweep", str(recipe), *given])
 
 
 def _started(name: str, recipe: Recipe, jobs: int | None, *, networks: int) -> tuple[Engine, torch.device]:

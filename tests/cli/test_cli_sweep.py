@@ -23,7 +23,7 @@ training: {lr: 0.1, epochs: 1}
 grid: {activations: {product: [relu, tanh], output: none}}
 seeds: 2
 """
-FILES = {NAME, "sweep.yaml", "results.csv", "results.json", "epochs.csv"}
+FILES = {NAME, "sweep.yaml", "results.csv", "results.json", "epochs.csv", "heatmap.svg", "tensorboard"}
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,7 @@ def test_a_sweep_end_to_end_damaged_and_widened() -> None:
     assert done.out.startswith("SWEEP  grid: 4 cells, 8 networks trained\n")
     assert {path.name for path in folder.iterdir()} >= FILES
     tables = [(folder / name).read_bytes() for name in ("results.csv", "results.json")]
+    assert tables[0].startswith(b"# made by: gradscope sweep grid.yaml\n")
 
     whole = (folder / NAME).read_bytes()
     (folder / NAME).write_bytes(whole.replace(b'"seed":1', b'"seed":7'))
