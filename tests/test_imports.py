@@ -45,6 +45,7 @@ NEED_TORCH = {
     "gradscope.member_traces",
     "gradscope.mixed_precision",
     "gradscope.network_parts",
+    "gradscope.no_compiler",
     "gradscope.objective",
     "gradscope.parameter_sums",
     "gradscope.parameters",
