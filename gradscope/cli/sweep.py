@@ -32,6 +32,7 @@ def _known_engine(ctx: click.Context, param: click.Parameter, value: str) -> str
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
               help=f"The sweep's folder (default: {SWEEPS}/NAME); what stands in it is not trained again.")  # fmt: skip
+@click.option("--data", metavar="D", help="Other data: digits, mnist, fashion-mnist, cifar10, a file.npz.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (default: GRADSCOPE_DATA, else ./data).")
 @click.option("--download", is_flag=True, help="Download a data set that is absent.")
 @click.option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")
@@ -48,9 +49,9 @@ def _known_engine(ctx: click.Context, param: click.Parameter, value: str) -> str
 @click.option("--allow-code", is_flag=True, help="Run code of your own that the recipe names.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress; print one line only.")
 def sweep(
-    recipe: Path, out: Path | None, data_dir: Path | None, download: bool, device: str | None, seeds: int | None,
-    epochs: int | None, steps: int | None, jobs: int | None, engine: str, precision: Precision, max_hours: float | None,
-    form: str, allow_code: bool, quiet: bool,
+    recipe: Path, out: Path | None, data: str | None, data_dir: Path | None, download: bool, device: str | None,
+    seeds: int | None, epochs: int | None, steps: int | None, jobs: int | None, engine: str, precision: Precision,
+    max_hours: float | None, form: str, allow_code: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Train every cell of RECIPE's grid from every seed, and say what came of each.
 
@@ -66,7 +67,7 @@ def sweep(
     from gradscope.recipe import replace
     from gradscope.recipe_file import load_recipe
 
-    chosen = replace(load_recipe(recipe), seeds=seeds, epochs=epochs, device=device)
+    chosen = replace(load_recipe(recipe), data=data, seeds=seeds, epochs=epochs, device=device)
     cells = cells_of(chosen)
     code = [named for cell in cells for named in cell.recipe.needs_code]
     if code and not allow_code:
@@ -90,7 +91,8 @@ def sweep(
             watched = Watched(told, lambda: stop[0], ready.work_of, max_hours and max_hours * 3600)
             ended = ready.train(trains, watched)
         result = sweep_result(cells, ready.runs(), recipe=chosen.name)
-        options = {"seeds": seeds, "epochs": epochs, "steps": steps, "precision": precision if precision != "float32" else None}
+        rounded = precision if precision != "float32" else None
+        options = {"data": data, "seeds": seeds, "epochs": epochs, "steps": steps, "precision": rounded}
         save_results(result, folder, command=_command(recipe, options))
     _show(result, form, folder, quiet=quiet)
     return _exit_code(result, ended)

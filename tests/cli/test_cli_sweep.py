@@ -170,3 +170,10 @@ def test_a_folder_that_cannot_be_written_is_told() -> None:
     done = sweep(written(), "--out", "file/below")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("gradscope: file/below/journal.jsonl: cannot be written: ")
+
+
+def test_other_data_than_the_recipes_own_and_the_table_says_so() -> None:
+    done = sweep(written(RECIPE.replace("digits", "mnist")), "--data", "digits", "--steps", "3", "--seeds", "1", "-q")
+    assert (done.code, done.err) == (0, "")
+    first = Path("runs/sweeps/grid/results.csv").read_text().splitlines()[0]
+    assert first == "# made by: gradscope sweep grid.yaml --data digits --seeds 1 --steps 3"
