@@ -20,7 +20,7 @@ ALL, ACROSS = "all", "across families"
 METHOD = (
     "every stack takes the learning rate that did best with one half of the seeds and is scored with the other half, over many "
     "ways to halve them; likewise the best pure stack, which meets the best of as many mixed ones, averaged over all ways to "
-    "draw them; 95 % intervals by Welch's t over settings and seeds, no narrower than the spread of all stacks allows"
+    "draw them; 95 % intervals by Student's t over settings and seeds, no narrower than the spread of all stacks allows"
 )
 
 Stack = tuple[Layer, ...]

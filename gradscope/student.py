@@ -15,26 +15,26 @@ QUANTILES = (
 """The 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom."""
 
 
-def t_quantile(freedom: int | float) -> float:
-    """Return the 97.5 % quantile of Student's t; of a freedom between two whole numbers, that of the lower one.
+def t_quantile(freedom: int) -> float:
+    """Return the 97.5 % quantile of Student's t.
 
     Beyond the table by the first terms of its expansion around the normal quantile (Fisher and Cornish 1960), off by less than
     0.001 there.
 
-    >>> t_quantile(4.9), round(t_quantile(100), 3)
+    >>> t_quantile(4), round(t_quantile(100), 3)
     (2.776, 1.984)
     """
-    whole = max(1, math.floor(freedom))
-    if whole <= len(QUANTILES):
-        return QUANTILES[whole - 1]
+    if freedom <= len(QUANTILES):
+        return QUANTILES[freedom - 1]
     z = 1.959964
-    return z + (z**3 + z) / (4 * whole) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * whole**2)
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def group_interval(values: FloatArray) -> tuple[float, float] | None:
-    """Return the 95 % interval for the mean of the groups' means, each group with a spread of its own (Welch 1947).
+    """Return the 95 % interval for the mean of the groups' means, whose spreads are taken to be alike.
 
-    With one group it is Student's.
+    With one group it is Student's. Welch's freedoms would not need equal spreads, but with two repeats a group they are one or
+    two, and the interval is of no use.
 
     Args:
         values: [group, repeat].
@@ -49,8 +49,6 @@ def group_interval(values: FloatArray) -> tuple[float, float] | None:
     groups, repeats = values.shape
     if repeats < 2 or not np.isfinite(values).all():
         return None
-    variances = values.var(axis=1, ddof=1) / repeats / groups**2
-    total = float(variances.sum())
-    freedom = total**2 / float(np.sum(variances**2)) * (repeats - 1) if total > 0 else 1.0
-    half = t_quantile(freedom) * math.sqrt(total)
+    variance = float(values.var(axis=1, ddof=1).mean()) / repeats / groups
+    half = t_quantile(groups * (repeats - 1)) * math.sqrt(variance)
     return float(values.mean()) - half, float(values.mean()) + half

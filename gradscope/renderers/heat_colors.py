@@ -16,7 +16,7 @@ VIRIDIS: Sequence[Color] = (
 LEAST_ERROR = 1e-3  # 1 - metric; better is not told apart
 NARROWEST = 1.05  # ratio of errors that the whole scale spans at least, so that noise is not painted in all colours
 
-NEAREST = 0.12  # of the legend's width: so far is a tick from the ends, lest their numbers touch
+NEAREST = 0.2  # of the legend's width: so far is a tick from the ends, lest their numbers touch
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ PICTURE_FILE = "heatmap.svg"
 
 MARGIN, GAP = 16, 24
 HEIGHT, NARROWEST, WIDEST = 20, 46, 96  # of a cell, in pixels
-LETTER, BOLD_LETTER = 6.4, 7.0  # width of a character at 11 px, a little above the mean
+LETTER, BOLD_LETTER, TITLE_LETTER = 6.4, 7.0, 9.2  # widths of a character at 11 px and in the title, a little above the mean
 HEAD = 74  # title, what the marks mean, legend
 TITLES = 44  # panel title, column title and columns above the cells
 PAGE, LEAST_PAGE = 1500, 560  # panels stand side by side up to this width
@@ -46,7 +46,7 @@ def sweep_picture(result: SweepResult) -> str:
     """Return the heat map as a stand-alone SVG; it follows the reader's light or dark page."""
     found = heat_map(result)
     scale = Scale.of(row.mean for row in result.rows)
-    frame = _Frame(found)
+    frame = _Frame(found, _headline(result))
     width, height = frame.size()
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">',
@@ -65,7 +65,7 @@ def sweep_picture(result: SweepResult) -> str:
 class _Frame:
     """Where panels, labels and cells are, in pixels; the panels of one band share the labels of their rows."""
 
-    def __init__(self, found: HeatMap) -> None:
+    def __init__(self, found: HeatMap, headline: str) -> None:
         longest = max(map(len, found.columns), default=0)
         self.cell = min(WIDEST, max(NARROWEST, round(longest * LETTER) + 8))
         self.labels = round(max(map(len, (*found.rows, found.row_title))) * LETTER) + 10
@@ -73,7 +73,8 @@ class _Frame:
         self.width = max(self.cell * len(found.columns), round(titles))
         self.height = TITLES + HEIGHT * len(found.rows)
         self.panels = len(found.panels)
-        self.abreast = max(1, min(self.panels, (PAGE - MARGIN - self.labels) // (self.width + GAP)))
+        self.least = max(LEAST_PAGE, 2 * MARGIN + round(len(headline) * TITLE_LETTER))
+        self.abreast = max(1, min(self.panels, (PAGE - 2 * MARGIN - self.labels + GAP) // (self.width + GAP)))
 
     def place(self, panel: int) -> tuple[int, int]:
         """Return the upper left corner of a panel's cells and titles."""
@@ -83,7 +84,7 @@ class _Frame:
     def size(self) -> tuple[int, int]:
         """Return width and height of the whole picture."""
         width = 2 * MARGIN + self.labels + self.abreast * (self.width + GAP) - GAP
-        return max(width, LEAST_PAGE), HEAD + math.ceil(self.panels / self.abreast) * (self.height + GAP)
+        return max(width, self.least), HEAD + math.ceil(self.panels / self.abreast) * (self.height + GAP)
 
 
 def _headline(result: SweepResult) -> str:

@@ -45,6 +45,8 @@ def test_other_factors_make_panels_and_without_stacks_axes():
     assert [panel.title for panel in found.panels] == ["lr 1", "lr 2"]
     found = heat_map(made.made(made.grid(optimizer=["sgd", "adam"], lr=["1", "2", "3"]), lambda *_: 0.5))
     assert (found.row_title, found.rows, found.columns) == ("lr", ("1", "2", "3"), ("sgd", "adam"))
+    found = heat_map(made.made(made.product_grid(1, lr=["1", "2"]), lambda *_: 0.5))
+    assert (found.row_title, found.column_title) == ("activation of layer 1", "lr")
     found = heat_map(made.made(made.grid(lr=["1", "2", "3"]), lambda *_: 0.5))
     assert (found.rows, found.columns) == (("1", "2", "3"), ("",))
 
