@@ -6,15 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from gradscope.cell_factors import cell_text, is_activation, layers_of, others_of
+from gradscope.comparison import Chance, ComparedRow, Comparison, Side, Table
 from gradscope.errors import TraceError
 from gradscope.interval import difference_interval
-from gradscope.report import Number
 from gradscope.run_table import ABOVE_CHANCE, RunRow, RunTable, canonical, factors_of
 
-SCHEMA = 1
 STANDARD_ERRORS = 3.0
 POINTS = 0.5
 """Of the metric, in per cent: what nobody would call a difference, however small the spread of the runs."""
@@ -22,85 +19,6 @@ CHANCE = 0.1
 
 Key = tuple[tuple[frozenset[str], ...], tuple[tuple[str, str], ...]]
 """What makes rows the same: the activations of each layer, in whatever order within it, and the other factors."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True)
-
-
-class Side(_Part):
-    """One row of one table: mean over its distinct runs."""
-
-    mean: Number
-    runs: int
-    std_err: float | None
-    collapsed: int | None
-    """Runs that collapsed; null where nobody looked."""
-
-
-class ComparedRow(_Part):
-    """One row that both tables have. `difference` is a minus b; `tolerance` is what it may be."""
-
-    factors: dict[str, str]
-    a: Side
-    b: Side
-    difference: Number
-    std_err: float | None
-    """Of the difference; null where either side is a single run."""
-    interval: tuple[Number, Number] | None
-    """Of the difference, 95 %; null under three runs of either side."""
-    tolerance: Number
-    agrees: bool
-
-
-class Chance(_Part):
-    """The rows whose mean is at chance (no better than the best constant answer)."""
-
-    chance: float
-    assumed: bool
-    """Neither table tells what chance is."""
-    a: int
-    b: int
-    differ: list[dict[str, str]]
-    """Rows that are at chance in one of them only."""
-
-
-class Table(_Part):
-    """One of the two tables as a whole."""
-
-    name: str
-    rows: int
-    unmatched: int
-    """Rows that the other does not have, or that have no finished run here or there."""
-    notes: list[str]
-
-
-class Comparison(_Part):
-    """The whole comparison; rows in the order of table a."""
-
-    schema_: int = Field(default=SCHEMA, alias="schema")
-    metric: str
-    a: Table
-    b: Table
-    standard_errors: float
-    points: float
-    rows: list[ComparedRow]
-    agree: int
-    single_runs: int
-    """Rows without a standard error, since either side is a single run."""
-    mean_abs_difference: Number
-    """Over the rows that are at chance in neither."""
-    at_chance: Chance
-
-    @property
-    def different(self) -> list[ComparedRow]:
-        """The rows that do not agree, largest difference first."""
-        return sorted((row for row in self.rows if not row.agrees), key=lambda row: -_size(row.difference))
-
-    @property
-    def factor_names(self) -> list[str]:
-        """The factors by which rows were matched, in the order of the columns."""
-        return list(dict.fromkeys(name for row in self.rows for name in row.factors))
 
 
 @dataclass(frozen=True)
@@ -182,10 +100,6 @@ def _compared(a: RunRow, b: RunRow, shared: Sequence[str], floor: float, agreeme
 
 def _side(row: RunRow) -> Side:
     return Side(mean=row.mean, runs=len(row.values), std_err=row.std_err, collapsed=row.collapsed)
-
-
-def _size(difference: float) -> float:
-    return math.inf if math.isnan(difference) else abs(difference)
 
 
 def _shared(a: RunTable, b: RunTable) -> list[str]:

@@ -34,10 +34,6 @@ class Observations:
     layers: tuple[tuple[Layer, ...], ...]
     """By cell, the activations of its layers."""
 
-    def code(self, name: str) -> IntArray:
-        """Return the level of one factor, [run]."""
-        return np.asarray(self.codes[self.names.index(name)])
-
 
 def observations(rows: Sequence[CellRow]) -> Observations:
     """Return the runs of a sweep as arrays; factors with a single value are left out, a run without a finite metric failed.
@@ -66,6 +62,15 @@ def observations(rows: Sequence[CellRow]) -> Observations:
 def _levels(factors: Mapping[str, str]) -> dict[str, str]:
     layers = {f"act{i}": layer_text(layer) for i, layer in enumerate(layers_of(factors), start=1)}
     return {**layers, **others_of(factors)}
+
+
+def strata_of(columns: Sequence[IntArray]) -> IntArray:
+    """Return a number for each combination of what the columns say, [run].
+
+    >>> strata_of([np.array([0, 0, 1]), np.array([5, 7, 5])]).tolist()
+    [0, 1, 2]
+    """
+    return np.asarray(np.unique(np.stack(columns), axis=1, return_inverse=True)[1].reshape(-1), dtype=np.int64)
 
 
 def used(layers: Sequence[Layer]) -> set[str]:

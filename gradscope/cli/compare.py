@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from gradscope.comparing import Comparison
+    from gradscope.comparison import Comparison
 
 FORMATS = ("text", "json", "csv")
 PLACE = click.Path(path_type=Path)
@@ -30,17 +30,12 @@ def _wanted(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 @click.argument("b", type=PLACE)
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to print it.")
 @click.option("--rows", "which", type=click.Choice(["all", "different"]), help="Text: different, json and csv: all.")
-@click.option("--points", type=click.FloatRange(min=0), show_default="0.5",
-              help="Rows agree within so many points (0.5: half a per cent) ...")  # fmt: skip
-@click.option("--errors", type=click.FloatRange(min=0), show_default="3",
-              help="... or within so many standard errors of both together, if that is more.")  # fmt: skip
-@click.option(
-    "--where",
-    multiple=True,
-    callback=_wanted,
-    metavar="NAME=VALUE",
-    help="Only rows with this value of a factor; may be repeated.",
-)
+@click.option("--points", type=click.FloatRange(min=0),
+              help="Rows agree within so many points (default: 0.5, half a per cent) ...")  # fmt: skip
+@click.option("--errors", type=click.FloatRange(min=0),
+              help="... or within so many standard errors of both together (default: 3), if that is more.")  # fmt: skip
+@click.option("--where", multiple=True, callback=_wanted, metavar="NAME=VALUE",
+              help="Only rows with this value of a factor; may be repeated.")  # fmt: skip
 @click.option("--where-a", multiple=True, callback=_wanted, metavar="NAME=VALUE", help="The same for A only.")
 @click.option("--where-b", multiple=True, callback=_wanted, metavar="NAME=VALUE", help="The same for B only.")
 def compare(
@@ -62,6 +57,8 @@ def compare(
     A published table of weights <= 0 by epoch (nonpositive_weights, total_weights) is compared with a sweep's epochs.csv.
 
     With --where-a and --where-b two parts of one sweep are compared:
+
+    \b
     gradscope compare S S --where-a norm=batchnorm-last --where-b norm=batchnorm-all
     """
     from gradscope.cli import EXIT_DONE

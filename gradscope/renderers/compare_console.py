@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gradscope.cell_factors import cell_text, layers_of, others_of, stack_text
-from gradscope.comparing import ComparedRow, Comparison, Side
-from gradscope.comparing import Table as WholeTable
+from gradscope.comparison import ComparedRow, Comparison, Side
+from gradscope.comparison import Table as WholeTable
 from gradscope.renderers.console_page import Page
 from gradscope.renderers.wording import counted, listed
 
