@@ -7,7 +7,6 @@ import pytest
 
 from gradscope.comparing import Agreement, compare
 from gradscope.errors import TraceError
-from gradscope.interval import difference_interval
 from gradscope.run_table import RunRow, RunTable
 
 
@@ -106,25 +105,3 @@ def test_a_mean_that_is_not_finite_never_agrees():
     found = compare(stacks(a_a=[float("nan")], b_b=[0.9]), stacks(a_a=[0.9], b_b=[0.1]))
     assert found.different[0].factors["act1"] == "a"
     assert found.different[0].interval is None
-
-
-@pytest.mark.parametrize(
-    ("shares", "seeds"), [((0.0, 0.2), (5, 5)), ((0.1, 0.1), (5, 5)), ((0.6, 0.1), (5, 3)), ((0.5, 0.0), (9, 5))]
-)
-def test_the_interval_of_a_difference_covers_where_runs_collapse(shares, seeds):
-    rng = np.random.default_rng(1)
-    truth, hits = (shares[1] - shares[0]) * 0.85, 0
-    for _ in range(300):
-        a, b = (np.where(rng.random(n) < share, 0.1, 0.95) for n, share in zip(seeds, shares, strict=True))
-        low, high = difference_interval(a, b, floor=0.1)
-        hits += low <= truth <= high
-    assert hits >= 0.93 * 300
-
-
-def test_the_interval_of_a_difference_is_antisymmetric_and_needs_three_runs():
-    a, b = [0.2, 0.3, 0.25, 0.4, 0.2], [0.8, 0.9, 0.85]
-    low, high = difference_interval(a, b, floor=0.1)
-    assert difference_interval(b, a, floor=0.1) == pytest.approx((-high, -low), abs=0.02)
-    assert low < -0.55 < high
-    assert difference_interval(a, b[:2], floor=0.1) is None
-    assert difference_interval(a, [0.8, 0.9, np.nan], floor=0.1) is None

@@ -49,7 +49,7 @@ def compare(
     where_a: dict[str, str],
     where_b: dict[str, str],
 ) -> int:
-    """Compare the sweeps or tables A and B row by row.
+    r"""Compare the sweeps or tables A and B row by row.
 
     A and B are a sweep's folder, its results.json or results.csv, or a published table as CSV with the columns act1, act2, ...
     (act1a, act1b, ... for two in a layer), other factors such as lr, and accuracy, mean, or run1, run2, ...
