@@ -133,3 +133,10 @@ def test_a_folder_that_is_gone_is_one_line(tmp_path):
 def test_runs_for_other_cells_than_there_are_are_refused():
     with pytest.raises(ValueError, match="zip"):
         sweep_result([made.cell(ONE[0])], [])
+
+
+def test_a_sweep_of_which_nothing_is_trained_is_saved_all_the_same(tmp_path):
+    cells = [made.cell(factors) for factors in made.product_grid(2)]
+    save_results(sweep_result(cells, [[] for _ in cells]), tmp_path)
+    assert load_result(tmp_path).unfinished == 80
+    assert (tmp_path / "heatmap.svg").read_text().count('class="none"') == 17  # the cells and the legend
