@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gradscope.cell_factors import cell_text, is_activation, layers_of, others_of
+from gradscope.cell_factors import Layer, cell_text, is_activation, layers_of, others_of
 from gradscope.comparison import Chance, ComparedRow, Comparison, Side, Table
 from gradscope.errors import TraceError
 from gradscope.interval import difference_interval
@@ -17,7 +17,7 @@ POINTS = 0.5
 """Of the metric, in per cent: what nobody would call a difference, however small the spread of the runs."""
 CHANCE = 0.1
 
-Key = tuple[tuple[frozenset[str], ...], tuple[tuple[str, str], ...]]
+Key = tuple[tuple[Layer, ...], tuple[tuple[str, str], ...]]
 """What makes rows the same: the activations of each layer, in whatever order within it, and the other factors."""
 
 
@@ -123,7 +123,7 @@ def _by_key(table: RunTable, other: RunTable, shared: Sequence[str]) -> dict[Key
     found: dict[Key, RunRow] = {}
     for row in table.rows:
         rest = others_of(row.factors)
-        layers = tuple(frozenset(layer) for layer in layers_of(row.factors)) if stacks else ()
+        layers = layers_of(row.factors) if stacks else ()
         key = (layers, tuple((name, canonical(rest.get(name, ""))) for name in others))
         if key in found:
             raise TraceError(_ambiguous(table, other, found[key], row))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradscope.cell_factors import is_activation
-from gradscope.observations import IntArray, Observations, families, is_pure, strata_of
+from gradscope.observations import LINEAR, IntArray, Observations, families, is_pure, strata_of, used
 from gradscope.permutation import factor_p_value
 
 SAME, FAMILIES = "same", "families"
@@ -25,8 +25,8 @@ class Derived:
 
 def derived_factors(seen: Observations) -> Iterator[Derived]:
     """Yield the derived factors that vary; none where the sweep does not name activations."""
-    pure = ["one activation" if is_pure(layers) else "mixed" for layers in seen.layers]
-    groups = [" and ".join(families(layers)) or "none" for layers in seen.layers]
+    pure = ["one activation" if is_pure(layers) else "mixed" if used(layers) else LINEAR for layers in seen.layers]
+    groups = [" and ".join(families(layers)) or LINEAR for layers in seen.layers]
     for name, texts in ((SAME, pure), (FAMILIES, groups)):
         labels = list(dict.fromkeys(texts))
         if len(labels) > 1 and any(seen.layers):

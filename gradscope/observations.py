@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradscope.activation_families import family_of
-from gradscope.cell_factors import Layer, layer_text, layers_of, others_of
+from gradscope.cell_factors import Layer, activation_of, layer_text, layers_of, others_of
 from gradscope.effects import bounded
 from gradscope.sweep_report import CellRow
 
@@ -74,12 +74,12 @@ def strata_of(columns: Sequence[IntArray]) -> IntArray:
 
 
 def used(layers: Sequence[Layer]) -> set[str]:
-    """Return the activations of a stack, `none` left out.
+    """Return the activations of a stack, `none` left out; of a linear stack there are none.
 
-    >>> sorted(used((("relu", "tanh"), ("none",))))
+    >>> sorted(used((("relu:1", "tanh:3"), ("none",))))
     ['relu', 'tanh']
     """
-    return {name for layer in layers for name in layer if name != LINEAR}
+    return {activation_of(block) for layer in layers for block in layer} - {LINEAR}
 
 
 def is_pure(layers: Sequence[Layer]) -> bool:
