@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from gradscope import __version__
 from gradscope.cell import Cell, PopulationTask, Precision, run_keys
 from gradscope.cell_run import CellRun
 from gradscope.data import Data, load_recipe_data
-from gradscope.journal import Journal
+from gradscope.journal import Found, Journal
 from gradscope.recipe import Recipe
-from gradscope.recipe_fields import DATA_NAMES
 from gradscope.recipe_file import dump_recipe
 from gradscope.run_folder import write_text
 from gradscope.shared_samples import SampleFile, SharedSamples, digest_of
 from gradscope.sweep_engine import Engine, Settings
 from gradscope.sweep_loop import Ended, Watched, train_all
+from gradscope.sweep_made import described, made_of, others
 from gradscope.sweep_plan import Room, Shape, count_parameters, cpu_room, plan, remaining, samples_key
 from gradscope.trained_arms import check_fit
 from gradscope.training import task_of
+from gradscope.user_code import code_digest
+from gradscope.versions import versions
 
 UNSEEN_GPU_BYTES = 6 * 2**30
 """Of a GPU that only other machines of a cluster have: what one of 12 GB leaves; larger ones are busy with less, too."""
@@ -66,10 +67,27 @@ class Sweep:
 
     def extent(self) -> tuple[int, int, int, int]:
         """Return the networks of the sweep and the steps of all of them, then the networks that are trained and theirs."""
-        keys = {member.key for task in self.plan for member in task.members}
-        done = [run for key, run in self.done.items() if key in keys]
+        done = [self.done[key] for key in self._done_keys()]
         networks = sum(len(task.members) for task in self.plan)
         return networks, sum(map(self.steps_of, self.plan)), len(done), sum(run.steps for run in done)
+
+    def made(self) -> dict[str, str]:
+        """Return what the trained networks were made by and on, by name; all of it where they differ."""
+        return made_of(map(self._conditions, self._done_keys()), self._now)
+
+    def others(self) -> list[str]:
+        """Say of which networks an earlier start of the sweep, under other conditions, is the maker."""
+        return others(map(self._conditions, self._done_keys()), self._now)
+
+    @property
+    def _now(self) -> Mapping[str, object]:
+        return conditions_of(self.how)
+
+    def _conditions(self, key: str) -> Mapping[str, object]:
+        return self.journal.found.conditions.get(key, self._now)
+
+    def _done_keys(self) -> list[str]:
+        return [member.key for task in self.plan for member in task.members if member.key in self.done]
 
     def train(self, engine: Engine, watched: Watched) -> Ended:
         """Train what is left.
@@ -101,6 +119,7 @@ def prepared(recipe: Recipe, cells: Sequence[Cell], how: Sweeping) -> Iterator[S
 
     Raises:
         RecipeError: cells and samples do not fit.
+        CodeError: code of the user's own may not be run, or cannot be loaded.
         DataError: the samples cannot be read.
         TraceError: the folder's journal cannot be read.
         WriteError: the folder cannot be written, or another sweep is writing it.
@@ -109,20 +128,29 @@ def prepared(recipe: Recipe, cells: Sequence[Cell], how: Sweeping) -> Iterator[S
         samples = _Samples(how, held)
         for cell in cells:
             samples.read(cell.recipe)
-        room = _room(how.device)
-        conditions = {"gradscope": __version__, "device": how.device.type, "room_bytes": room.bytes}
-        journal = held.enter_context(Journal(how.folder, conditions))
-        write_text(how.folder / "sweep.yaml", dump_recipe(recipe))
+        journal = held.enter_context(Journal(how.folder))
+        room = _kept(_room(how.device), how.device, journal.found)
+        made = conditions_of(how)
+        journal.begin(made | {"room_bytes": room.bytes})
+        write_text(how.folder / "sweep.yaml", f"# {described(made)}\n{dump_recipe(recipe)}")
         yield Sweep(
             cells,
             how,
             Settings(samples.shared, str(how.device), how.steps, how.precision, how.allow_code),
             journal,
-            plan(cells, samples.shape_of, samples.keys_of, _kept(room, how.device, journal)),
+            plan(cells, samples.shape_of, samples.keys_of, room),
             lambda task: samples.steps_of(task) * float(count_parameters(_first(task), samples.shape_of(_first(task)))),
             samples.steps_of,
             dict(journal.found.runs),
         )
+
+
+def conditions_of(how: Sweeping) -> dict[str, str | int]:
+    """Return what a sweep's networks are trained by and on, as its journal and its results say it."""
+    known = versions()
+    found: dict[str, str | int] = {"gradscope": known["gradscope"], "torch": known["torch"], "device": how.device.type}
+    found["precision"] = how.precision
+    return found | ({"steps": how.steps} if how.steps else {})
 
 
 class _Samples:
@@ -132,6 +160,7 @@ class _Samples:
         self._how, self._held = how, held
         self._read: dict[str, Data] = {}
         self._digests: dict[str, str] = {}
+        self._code: dict[str, str] = {}
         self.shared: dict[str, SharedSamples] = {}
 
     def read(self, recipe: Recipe) -> None:
@@ -144,8 +173,9 @@ class _Samples:
             file = self._held.enter_context(closing(SampleFile(data.flattened())))
             self.shared[key] = file.shared
             self._read[key] = file.shared.open()  # instead of `data`, so that there is one copy
-            self._digests[key] = "" if recipe.data in DATA_NAMES else digest_of(self._read[key])
+            self._digests[key] = digest_of(self._read[key])
         check_fit(recipe, self._read[key])
+        self._code_of(recipe)
 
     def shape_of(self, recipe: Recipe) -> Shape:
         data = self._read[samples_key(recipe)]
@@ -153,8 +183,17 @@ class _Samples:
         return Shape(data.x_train.shape[1], data.outputs, task.planned_steps)
 
     def keys_of(self, recipe: Recipe) -> dict[int, str]:
-        how, digest = self._how, self._digests[samples_key(recipe)]
-        return run_keys(recipe, recipe.seed_list, steps=how.steps, precision=how.precision, data_digest=digest)
+        how, samples = self._how, self._digests[samples_key(recipe)]
+        code = self._code_of(recipe)
+        return run_keys(recipe, recipe.seed_list, steps=how.steps, precision=how.precision, samples=samples, code=code)
+
+    def _code_of(self, recipe: Recipe) -> list[str]:
+        """Return the digests of the user's own code in a stack; each is read once."""
+        named = [(text, where) for text, where in recipe.needs_code if text != recipe.data]
+        for text, where in named:
+            if text not in self._code:
+                self._code[text] = code_digest(text, allowed=self._how.allow_code, where=where)
+        return [self._code[text] for text, _ in named]
 
     def steps_of(self, task: PopulationTask) -> int:
         return self.shape_of(_first(task)).steps * len(task.members)
@@ -172,9 +211,7 @@ def _room(device: torch.device) -> Room:
     return cpu_room()
 
 
-def _kept(room: Room, device: torch.device, journal: Journal) -> Room:
-    """Return the room that the journal was begun with, if on such a device: other populations would round otherwise."""
-    found = journal.found.conditions
-    if found.get("device") == device.type and isinstance(found.get("room_bytes"), int):
-        return replace(room, bytes=found["room_bytes"])
-    return room
+def _kept(room: Room, device: torch.device, found: Found) -> Room:
+    """Return the room that the sweep was begun with on such a device, if it was: other populations would round otherwise."""
+    begun = [head.get("room_bytes") for head in found.heads if head.get("device") == device.type]
+    return replace(room, bytes=begun[0]) if begun and isinstance(begun[0], int) else room

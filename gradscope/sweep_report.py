@@ -86,6 +86,8 @@ class SweepResult(_Part):
 
     schema_: int = Field(default=SCHEMA, alias="schema")
     gradscope: str
+    made: dict[str, str] = {}
+    """What its networks were trained by and on: versions, device, precision, limit of steps; all of it where they differ."""
     recipe: str
     metric: str
     """accuracy | r2; both, joined by a comma, where the cells differ"""

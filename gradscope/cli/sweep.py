@@ -86,13 +86,22 @@ def sweep(
         if damaged := ready.journal.found.damaged:
             lines = ", ".join(map(str, damaged))
             click.echo(f"gradscope: {ready.journal.path}: damaged lines are left out, their cells run again: {lines}", err=True)
+        for line in ready.others():
+            click.echo(f"gradscope: {ready.journal.path}: {line}; name another folder with --out to train all here", err=True)
         extent = ready.extent()
         with sweep_progress(*extent, enabled=not quiet) as told:
             watched = Watched(told, lambda: stop[0], ready.work_of, max_hours and max_hours * 3600)
             ended = ready.train(trains, watched)
-        result = sweep_result(cells, ready.runs(), recipe=chosen.name)
+        result = sweep_result(cells, ready.runs(), recipe=chosen.name).model_copy(update={"made": ready.made()})
         rounded = precision if precision != "float32" else None
-        options = {"data": data, "seeds": seeds, "epochs": epochs, "steps": steps, "precision": rounded}
+        options = {
+            "data": data,
+            "seeds": seeds,
+            "epochs": epochs,
+            "steps": steps,
+            "precision": rounded,
+            "allow-code": allow_code,
+        }
         save_results(result, folder, command=_command(recipe, options))
     _show(result, form, folder, quiet=quiet)
     return _exit_code(result, ended)
@@ -100,8 +109,8 @@ def sweep(
 
 def _command(recipe: Path, options: Mapping[str, object]) -> str:
     """Return the command that makes the tables, for their first lines; what only says where and how fast is left out."""
-    given = [part for name, value in options.items() if value is not None for part in (f"--{name}", str(value))]
-    return shlex.join(["gradscope", "sweep", str(recipe), *given])
+    given = [(f"--{name}",) if value is True else (f"--{name}", str(value)) for name, value in options.items() if value]
+    return shlex.join(["gradscope", "sweep", str(recipe), *(part for parts in given for part in parts)])
 
 
 def _started(name: str, recipe: Recipe, jobs: int | None, *, networks: int) -> tuple[Engine, torch.device]:

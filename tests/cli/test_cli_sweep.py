@@ -68,6 +68,21 @@ def test_a_sweep_end_to_end_damaged_and_widened() -> None:
     assert [row.seeds for row in load_result(folder).rows] == [[1, 2, 3]] * 9
 
 
+def test_how_it_was_trained_stands_in_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("own_activation.py").write_text("import torch\ndef act(z): return torch.tanh(z)\n")
+    recipe = written(RECIPE.replace("[relu, tanh]", "['own_activation:act', tanh]"))
+    done = sweep(recipe, "--allow-code", "--precision", "bf16", "--steps", "2", "-q")
+    assert (done.code, done.err) == (0, "")
+    folder = Path("runs/sweeps/grid")
+    made = load_result(folder).made
+    assert {name: made[name] for name in ("device", "precision", "steps")} == {
+        "device": "cpu", "precision": "bf16", "steps": "2"
+    }  # fmt: skip
+    first = (folder / "results.csv").read_text().splitlines()[0]
+    assert first == "# made by: gradscope sweep grid.yaml --steps 2 --precision bf16 --allow-code"
+
+
 def test_a_recipe_without_a_grid_is_a_sweep_of_one_cell() -> None:
     recipe = written(
         RECIPE.replace("grid: {activations: {product: [relu, tanh], output: none}}", "").replace(
@@ -156,7 +171,7 @@ def test_what_is_wrong_is_one_line_and_leaves_no_folder(text: str, arguments: tu
 
 def test_two_sweeps_on_one_folder_are_told_apart() -> None:
     folder = Path("runs/sweeps/grid")
-    with Journal(folder, {}):
+    with Journal(folder):
         done = sweep(written())
     assert (done.code, done.out) == (2, "")
     assert (
