@@ -1,12 +1,6 @@
-"""Student's interval, for means over many networks at once: those are near normal even where single networks collapse."""
+"""Student's t, for means over many networks at once: those are near normal even where single networks collapse."""
 
 from __future__ import annotations
-
-import math
-
-import numpy as np
-
-from gradscope.observations import FloatArray
 
 QUANTILES = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
@@ -28,27 +22,3 @@ def t_quantile(freedom: int) -> float:
         return QUANTILES[freedom - 1]
     z = 1.959964
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-
-
-def group_interval(values: FloatArray) -> tuple[float, float] | None:
-    """Return the 95 % interval for the mean of the groups' means, whose spreads are taken to be alike.
-
-    With one group it is Student's. Welch's freedoms would not need equal spreads, but with two repeats a group they are one or
-    two, and the interval is of no use.
-
-    Args:
-        values: [group, repeat].
-
-    Returns:
-        (lower, upper), or None with fewer than two repeats or a value that is not finite.
-
-    >>> low, high = group_interval(np.array([[1.0, 2.0, 3.0]]))
-    >>> round(low, 2), round(high, 2)
-    (-0.48, 4.48)
-    """
-    groups, repeats = values.shape
-    if repeats < 2 or not np.isfinite(values).all():
-        return None
-    variance = float(values.var(axis=1, ddof=1).mean()) / repeats / groups
-    half = t_quantile(groups * (repeats - 1)) * math.sqrt(variance)
-    return float(values.mean()) - half, float(values.mean()) + half

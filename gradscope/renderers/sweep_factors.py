@@ -40,6 +40,8 @@ def factor_blocks(factors: Factors, page: Page) -> Iterator[RenderableType]:
 def mixing_blocks(mixing: Mixing, page: Page) -> Iterator[RenderableType]:
     """Yield the answer, the comparisons that it stands on, and how they were made."""
     yield page.text(mixing.answer)
+    if not mixing.overall:
+        return
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(overflow="fold")
     for _ in range(5):
