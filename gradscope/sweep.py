@@ -96,9 +96,20 @@ class Sweep:
             GradscopeError: a mistake of the user's ended it; what was finished before stands in the journal.
         """
         engine.begin(self.settings)
-        ended = train_all(self.left, engine, self.journal, watched)
+        ended = train_all(self.left, engine, self.journal, replace(watched, known=self._known_pace()))
         self.done |= ended.runs
         return ended
+
+    def _known_pace(self) -> tuple[float, float]:
+        """Return the work of what earlier starts trained on such a device, and the seconds that it took."""
+        found = self.journal.found
+        work = seconds = 0.0
+        for task in self.plan:
+            members = [m for m in task.members if found.conditions.get(m.key, {}).get("device") == self.how.device.type]
+            if members:
+                work += self.work_of(replace(task, members=tuple(members)))
+                seconds += sum(found.seconds[member.key] for member in members)
+        return work, seconds
 
     def runs(self) -> list[list[CellRun]]:
         """Return the trained networks of each cell, by seed, as far as there are any."""

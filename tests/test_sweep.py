@@ -12,13 +12,15 @@ from small_sweeps import cells_of, recipe_of, run_of
 from small_trials import write_npz
 
 from gradscope import __version__, sweep
-from gradscope.cell import Cell
+from gradscope.cell import Cell, PopulationTask
 from gradscope.data import load_recipe_data
 from gradscope.errors import CodeError, RecipeError
 from gradscope.grid import cells_of as grid_of
 from gradscope.journal import NAME, read_journal
 from gradscope.recipe_file import load_recipe, parse_recipe
 from gradscope.sweep import Sweep, Sweeping, prepared
+from gradscope.sweep_engine import Engine, Event, Settings
+from gradscope.sweep_loop import Ended, Watched
 from gradscope.sweep_plan import Room
 
 CPU = torch.device("cpu")
@@ -178,6 +180,33 @@ def test_two_cells_of_the_same_samples_are_both_done(tmp_path: Path, how: Sweepi
         finish(ready, len(ready.plan))
         assert ready.extent()[2] == networks == 4
         assert ready.left == []
+
+
+def test_how_long_populations_take_is_known_from_the_journal(how: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = parse_recipe(TWO)
+    monkeypatch.setattr(sweep, "cpu_room", lambda: Room(1))
+    with prepared(recipe, grid_of(recipe), how) as ready:
+        finish(ready, 3)
+    known: list[tuple[float, float]] = []
+    monkeypatch.setattr(sweep, "train_all", lambda left, engine, journal, watched: known.append(watched.known) or Ended())
+    with prepared(recipe, grid_of(recipe), how) as again:
+        again.train(Idle(), Watched())
+        assert known == [(sum(map(again.work_of, again.plan[:3])), 3.0)]
+
+
+class Idle(Engine):
+    """Has nothing to do."""
+
+    def begin(self, settings: Settings) -> None: ...
+    def free(self) -> int:
+        return 0
+
+    def start(self, task: PopulationTask) -> None: ...
+    def wait(self, timeout_s: float) -> list[Event]:
+        return []
+
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
 
 
 @pytest.fixture

@@ -201,6 +201,19 @@ def test_no_population_is_begun_that_would_not_end_in_time(tmp_path: Path, clock
     assert not ended.interrupted
 
 
+def test_how_long_earlier_ones_took_is_known_from_the_start(tmp_path: Path, clock: list[float]) -> None:
+    """Else each start begins what it cannot end, and throws it away."""
+
+    def script(task: PopulationTask) -> Iterator[Event]:
+        clock[0] += 10 * len(task.members)
+        yield finished(task, 10.0 * len(task.members))
+
+    tasks = [task_of(0, 3), task_of(1, 1)]
+    ended, engine = loop(tmp_path, tasks, script, Watched(limit_s=15.0, known=(4.0, 40.0)), slots=1)
+    assert engine.begun == [1]
+    assert ended.out_of_time
+
+
 def test_a_shorter_population_fills_the_time_that_is_left(tmp_path: Path, clock: list[float]) -> None:
     def script(task: PopulationTask) -> Iterator[Event]:
         clock[0] += 10 * len(task.members)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,9 +80,11 @@ def sweep(
     from gradscope.sweep_results import save_results, sweep_result
 
     folder = out or SWEEPS / chosen.name
-    trains, place = _started(engine, chosen, jobs, networks=len(cells) * len(chosen.seed_list))
-    how = Sweeping(folder, place, steps, precision, allow_code, data_dir, download)
-    with closing(trains), stop_on_interrupt() as stop, prepared(chosen, cells, how) as ready:
+    with ExitStack() as held:
+        start, place = _engine(engine, chosen, jobs, held)
+        how = Sweeping(folder, place, steps, precision, allow_code, data_dir, download)
+        stop = held.enter_context(stop_on_interrupt())
+        ready = held.enter_context(prepared(chosen, cells, how))
         if damaged := ready.journal.found.damaged:
             lines = ", ".join(map(str, damaged))
             click.echo(f"gradscope: {ready.journal.path}: damaged lines are left out, their cells run again: {lines}", err=True)
@@ -91,7 +93,7 @@ def sweep(
         extent = ready.extent()
         with sweep_progress(*extent, enabled=not quiet) as told:
             watched = Watched(told, lambda: stop[0], ready.work_of, max_hours and max_hours * 3600)
-            ended = ready.train(trains, watched)
+            ended = ready.train(start(len(ready.left)), watched)
         result = sweep_result(cells, ready.runs(), recipe=chosen.name).model_copy(update={"made": ready.made()})
         rounded = precision if precision != "float32" else None
         options = {
@@ -113,8 +115,8 @@ def _command(recipe: Path, options: Mapping[str, object]) -> str:
     return shlex.join(["gradscope", "sweep", str(recipe), *(part for parts in given for part in parts)])
 
 
-def _started(name: str, recipe: Recipe, jobs: int | None, *, networks: int) -> tuple[Engine, torch.device]:
-    """Return the engine of this name, started, and the device that it trains on."""
+def _engine(name: str, recipe: Recipe, jobs: int | None, held: ExitStack) -> tuple[Callable[[int], Engine], torch.device]:
+    """Return what starts the engine of this name for so many populations, and the device that it trains on."""
     from gradscope.device import choose_device
     from gradscope.processes import cores
 
@@ -123,11 +125,11 @@ def _started(name: str, recipe: Recipe, jobs: int | None, *, networks: int) -> t
 
         place = choose_device(recipe)
         most = jobs or (cores() if place.type == "cpu" else 1)
-        return ProcessEngine(min(most, networks)), place
+        return lambda populations: held.enter_context(closing(ProcessEngine(min(most, populations)))), place
     from gradscope.sweep_ray import RayEngine
 
-    engine = RayEngine(name.partition(":")[2] or None, jobs=jobs)
-    return engine, engine.device(recipe)
+    engine = held.enter_context(closing(RayEngine(name.partition(":")[2] or None, jobs=jobs)))
+    return lambda populations: engine, engine.device(recipe)
 
 
 def _show(result: SweepResult, form: str, folder: Path, *, quiet: bool) -> None:
@@ -155,8 +157,10 @@ def _exit_code(result: SweepResult, ended: Ended) -> int:
         click.echo(f"gradscope: could not be trained: {line}", err=True)
     if ended.interrupted or ended.out_of_time:
         why = "interrupted" if ended.interrupted else "the time is over"
-        text = f"{why}: {_finished(result)} of {len(result.rows)} cells are done; the same command goes on"
-        click.echo(f"gradscope: {text}", err=True)
+        then = "the same command goes on"
+        if ended.out_of_time and not ended.runs:
+            then = "no population came to its end in it, and what is begun is not kept: give it more --max-hours"
+        click.echo(f"gradscope: {why}: {_finished(result)} of {len(result.rows)} cells are done; {then}", err=True)
     if ended.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_CANNOT_JUDGE if ended.given_up else EXIT_DONE

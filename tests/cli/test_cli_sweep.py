@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command_line import Done, call, command, environment
 
-from gradscope import sweep_loop
+from gradscope import sweep_loop, sweep_workers
 from gradscope.journal import NAME, Journal, read_journal
 from gradscope.sweep_report import load_result
 
@@ -126,7 +126,8 @@ def wait_until(reached: object) -> None:
 def test_when_the_time_is_over_it_ends_without_a_fault() -> None:
     done = sweep(written(), "--max-hours", "1e-9", "-q")
     assert (done.code, done.out) == (0, "0 of 4 cells are done: runs/sweeps/grid/results.csv\n")
-    assert done.err == "gradscope: the time is over: 0 of 4 cells are done; the same command goes on\n"
+    said = "no population came to its end in it, and what is begun is not kept: give it more --max-hours"
+    assert done.err == f"gradscope: the time is over: 0 of 4 cells are done; {said}\n"
 
 
 def test_a_population_that_kills_its_process_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +144,21 @@ def test_a_population_that_kills_its_process_is_named(tmp_path: Path, monkeypatc
     assert done.code == 3
     assert done.out == "1 of 2 cells are done: runs/sweeps/grid/results.csv\n"
     assert done.err == "gradscope: could not be trained: cells 1, seeds 1: tried 1 times: its process died by SIGSEGV\n"
+
+
+def test_no_more_processes_are_started_than_there_are_populations_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+    begin = sweep_workers.ProcessEngine.__init__
+
+    def noted(self: sweep_workers.ProcessEngine, jobs: int) -> None:
+        started.append(jobs)
+        begin(self, jobs)
+
+    monkeypatch.setattr(sweep_workers.ProcessEngine, "__init__", noted)
+    recipe = written()
+    for _ in range(2):
+        assert call("sweep", recipe, "--steps", "1", "--jobs", "5", "-q").code == 0
+    assert started == [1, 0]
 
 
 WRONG = {
