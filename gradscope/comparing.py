@@ -15,10 +15,19 @@ from gradscope.run_table import ABOVE_CHANCE, RunRow, RunTable, canonical, facto
 STANDARD_ERRORS = 3.0
 POINTS = 0.5
 """Of the metric, in per cent: what nobody would call a difference, however small the spread of the runs."""
-CHANCE = 0.1
+CHANCES = {"accuracy": 0.1, "r2": 0.0}
+"""Where neither table tells it: the published data sets are all of ten classes, and a constant answer has no R2."""
 
 Key = tuple[tuple[Layer, ...], tuple[tuple[str, str], ...]]
 """What makes rows the same: the activations of each layer, in whatever order within it, and the other factors."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the best constant answer scores, and whether neither table told."""
+
+    chance: float
+    assumed: bool
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,11 @@ def compare(a: RunTable, b: RunTable, agreement: Agreement = Agreement()) -> Com
     """Return the comparison of the rows that both tables have, matched by the factors that both know.
 
     Raises:
-        TraceError: they share no factor or no row, or several rows of one are the same by the shared factors.
+        TraceError: they measure different things, share no factor or no row, or several rows of one are the same by the shared
+            factors.
     """
+    if a.metric and b.metric and a.metric != b.metric:
+        raise TraceError(f"{b.name}: expected {a.metric}, which {a.name} has, got {b.metric}; they cannot be compared")
     shared = _shared(a, b)
     of_a, of_b = _by_key(a, b, shared), _by_key(b, a, shared)
     pairs = [(row, of_b[key]) for key, row in of_a.items() if key in of_b]
@@ -53,17 +65,20 @@ def compare(a: RunTable, b: RunTable, agreement: Agreement = Agreement()) -> Com
             f"there is ({there})"
         )
     finished = [pair for pair in pairs if all(row.values for row in pair)]
-    chance = next((table.chance for table in (a, b) if table.chance is not None), None)
-    rows = [_compared(*pair, shared, CHANCE if chance is None else chance, agreement) for pair in finished]
-    return _comparison(a, b, rows, chance, agreement)
+    metric = a.metric or b.metric or "accuracy"
+    known = [table.chance for table in (a, b) if table.chance is not None]
+    floor = known[0] if known else CHANCES.get(metric, 0.0)
+    rows = [_compared(*pair, shared, floor, agreement) for pair in finished]
+    return _comparison(a, b, rows, metric, Floor(floor, assumed=not known), agreement)
 
 
-def _comparison(a: RunTable, b: RunTable, rows: list[ComparedRow], chance: float | None, agreement: Agreement) -> Comparison:
-    floor = CHANCE if chance is None else chance
-    at = [tuple(side.mean <= floor + ABOVE_CHANCE for side in (row.a, row.b)) for row in rows]
+def _comparison(
+    a: RunTable, b: RunTable, rows: list[ComparedRow], metric: str, floor: Floor, agreement: Agreement
+) -> Comparison:
+    at = [tuple(side.mean <= floor.chance + ABOVE_CHANCE for side in (row.a, row.b)) for row in rows]
     live = [abs(row.difference) for row, ends in zip(rows, at, strict=True) if not any(ends)]
     return Comparison(
-        metric=a.metric,
+        metric=metric,
         a=Table(name=a.name, rows=len(a.rows), unmatched=len(a.rows) - len(rows), notes=list(a.notes)),
         b=Table(name=b.name, rows=len(b.rows), unmatched=len(b.rows) - len(rows), notes=list(b.notes)),
         standard_errors=agreement.standard_errors,
@@ -73,8 +88,8 @@ def _comparison(a: RunTable, b: RunTable, rows: list[ComparedRow], chance: float
         single_runs=sum(row.std_err is None for row in rows),
         mean_abs_difference=math.fsum(live) / len(live) if live else math.nan,
         at_chance=Chance(
-            chance=floor,
-            assumed=chance is None,
+            chance=floor.chance,
+            assumed=floor.assumed,
             a=sum(ends[0] for ends in at),
             b=sum(ends[1] for ends in at),
             differ=[row.factors for row, ends in zip(rows, at, strict=True) if ends[0] != ends[1]],

@@ -21,6 +21,17 @@ DRAWS = 10_000  # the bound's quantile then has a standard error below 0.5 % of 
 MINIMUM_SEEDS = 3  # with two pairs the interval spans nearly the whole support
 
 
+def bounded(values: Sequence[float], chance: float) -> list[float]:
+    """Return a metric per seed as comparisons take it: in a bounded range, a run without a finite one as failed.
+
+    Accuracies stand as they are. R2 has no lower end, so what is worse than the constant answer (0) counts as that.
+
+    >>> bounded([0.9, float("nan"), -30.0], 0.0)
+    [0.9, 0.0, 0.0]
+    """
+    return [max(value, 0.0) if np.isfinite(value) else chance for value in values]
+
+
 def effect_interval(
     control: Values, fix: Values, *, floor: float, ceiling: float = 1.0, confidence: float = CONFIDENCE
 ) -> tuple[float, float] | None:

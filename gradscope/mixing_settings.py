@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gradscope.cell_factors import Layer, layers_of, others_of
-from gradscope.effects import bounded
+from gradscope.interval import bounded
 from gradscope.observations import FloatArray, is_pure, used
 from gradscope.sweep_report import CellRow
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gradscope.activation_families import family_of
 from gradscope.cell_factors import Layer, activation_of, layer_text, layers_of, others_of
-from gradscope.effects import bounded
+from gradscope.interval import bounded
 from gradscope.sweep_report import CellRow
 
 FloatArray = NDArray[np.float64]

@@ -6,6 +6,7 @@ The names of the fields are the file's interface: more may come, none changes it
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gradscope.report import Number, Severity
 
 SCHEMA = 1
 FILE_NAME = "results.json"
+DIVERGED_RULE = "non-finite"
 
 
 class _Part(BaseModel):
@@ -58,8 +60,9 @@ class CellRow(_Part):
     chance: Number = float("nan")
     test_samples: int = 0
     values: list[Number] = []
-    """The metric on the test samples at the end, as a share, by seed."""
+    """The metric on the test samples at the end, as a share, by seed; null where it is not finite."""
     mean: Number = float("nan")
+    """Of the seeds, as are deviation and interval; a seed without a finite metric counts as at chance, an R2 below 0 as 0."""
     std: Number = float("nan")
     """Of the sample (divided by n - 1)."""
     interval: tuple[Number, Number] | None = None
@@ -67,7 +70,7 @@ class CellRow(_Part):
     distinct: int = 0
     """How many different values the seeds have: fewer than seeds where runs repeat or die at the same score."""
     collapsed: list[int] = []
-    """The seeds that collapsed: an output-collapse or dead-layer finding stands in them."""
+    """The seeds that collapsed: output-collapse, dead-layer or non-finite stands in them, or their metric is not finite."""
     findings: list[CellFinding] = []
     first_flagged_step: float | None = None
     """Over the seeds with an error finding: the median of their first step with one."""
@@ -79,6 +82,13 @@ class CellRow(_Part):
     def collapsed_frac(self) -> float:
         """Share of the trained seeds that collapsed; NaN without seeds."""
         return len(self.collapsed) / len(self.seeds) if self.seeds else float("nan")
+
+    @property
+    def diverged(self) -> list[int]:
+        """The seeds whose numbers are not finite: by the finding, or by their metric."""
+        found = {seed for finding in self.findings if finding.rule == DIVERGED_RULE for seed in finding.seeds}
+        values = zip(self.seeds, self.values, strict=True)
+        return sorted(found | {seed for seed, value in values if not math.isfinite(value)})
 
 
 class SweepResult(_Part):

@@ -2,12 +2,14 @@
 
 import math
 
+import made_sweeps as made
 import numpy as np
 import pytest
 
 from gradscope.comparing import Agreement, compare
 from gradscope.errors import TraceError
-from gradscope.run_table import RunRow, RunTable
+from gradscope.run_table import RunRow, RunTable, of_result
+from gradscope.sweep_results import sweep_result
 
 
 def table(rows, name="t", **changes):
@@ -105,3 +107,22 @@ def test_a_mean_that_is_not_finite_never_agrees():
     found = compare(stacks(a_a=[float("nan")], b_b=[0.9]), stacks(a_a=[0.9], b_b=[0.1]))
     assert found.different[0].factors["act1"] == "a"
     assert found.different[0].interval is None
+
+
+def test_tables_of_different_metrics_are_refused():
+    rows = [({"lr": "1"}, [0.9])]
+    with pytest.raises(TraceError, match="p: expected accuracy, which t has, got r2"):
+        compare(table(rows, metric="accuracy"), table(rows, "p", metric="r2"))
+    found = compare(table(rows, metric="r2"), table(rows))
+    assert (found.metric, found.at_chance.chance) == ("r2", 0.0)
+
+
+def test_a_sweep_with_runs_that_diverged_agrees_with_itself():
+    cells = [made.cell({"lr": lr}, 3) for lr in "12"]
+    runs = [
+        [made.run(seed, value) for seed, value in enumerate(values, 1)] for values in ([0.9, math.nan, 0.8], [math.inf] * 3)
+    ]
+    one = of_result(sweep_result(cells, runs), "s")
+    found = compare(one, one)
+    assert (found.agree, found.at_chance.a) == (2, 1)
+    assert found.mean_abs_difference == 0

@@ -107,10 +107,19 @@ def test_cells_of_different_metrics_are_told_apart():
     assert [row.metric for row in result.rows] == ["accuracy", "r2"]
 
 
-def test_a_regression_without_a_lower_end_has_an_interval_within_bounds():
-    row = row_of(*(made.run(seed, value, metric="r2", chance=0.0) for seed, value in enumerate([0.9, -50.0, 0.8], start=1)))
-    assert row.mean < 0
-    assert 0 <= row.interval[0] < row.interval[1] <= 1
+@pytest.mark.parametrize("bad", [float("nan"), float("-inf"), -50.0])
+def test_mean_deviation_and_interval_are_of_the_same_bounded_values(bad):
+    row = row_of(*(made.run(seed, value, metric="r2", chance=0.0) for seed, value in enumerate([0.9, bad, 0.8], start=1)))
+    assert row.mean == pytest.approx((0.9 + 0.0 + 0.8) / 3)
+    assert row.std == pytest.approx(statistics.stdev([0.9, 0.0, 0.8]))
+    assert 0 <= row.interval[0] < row.mean < row.interval[1] <= 1
+
+
+def test_runs_whose_numbers_are_not_finite_have_collapsed_and_diverged():
+    row = row_of(
+        made.run(1, float("nan")), made.run(2, 0.1, [made.finding("non-finite", None)]), made.collapsed_run(3), made.run(4)
+    )
+    assert (row.collapsed, row.diverged) == ([1, 2, 3], [1, 2])
 
 
 def test_what_is_saved_is_read_again_and_the_same_bytes_each_time(tmp_path):

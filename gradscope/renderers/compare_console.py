@@ -60,6 +60,8 @@ def _unmatched(table: WholeTable) -> str:
 
 
 def _mean(found: Comparison) -> str:
+    if not found.rows:
+        return "no row is finished in both"
     if math.isnan(found.mean_abs_difference):
         return "every row is at chance in one of them"
     over = "over the rows that are at chance in neither" if found.at_chance.a or found.at_chance.b else "over all rows"

@@ -21,6 +21,7 @@ HEAD = 74  # title, what the marks mean, legend
 TITLES = 44  # panel title, column title and columns above the cells
 PAGE, LEAST_PAGE = 1500, 560  # panels stand side by side up to this width
 CORNER = 9  # side of the corner of a cell all of whose seeds collapsed
+CROSS = 6  # side of the cross in a cell some of whose seeds diverged
 LEGEND = 220
 
 STYLE = """
@@ -32,6 +33,7 @@ STYLE = """
   .row { text-anchor: end; }
   .column { text-anchor: middle; }
   .none { fill: none; stroke: #afb8c1; stroke-dasharray: 2 2; }
+  .cross { fill: none; stroke: #e5484d; stroke-width: 2; }
   .corner { fill: #e5484d; stroke: #fff; stroke-width: 1; }
   @media (prefers-color-scheme: dark) {
     svg { background: #0d1117; }
@@ -107,6 +109,10 @@ def _head(result: SweepResult, scale: Scale) -> Iterator[str]:
     if any(not row.seeds for row in result.rows):
         yield f'<rect class="none" x="{x}" y="{y + 14}" width="12" height="9"/>'
         yield f'<text class="dim" x="{x + CORNER + 6}" y="{y + 22}">not trained yet</text>'
+        x += 120
+    if any(row.diverged for row in result.rows):
+        yield _cross(x, y + 14)
+        yield f'<text class="dim" x="{x + CORNER + 6}" y="{y + 22}">seeds that diverged</text>'
 
 
 def _legend(scale: Scale) -> Iterator[str]:
@@ -147,7 +153,13 @@ def _cells(panel: Panel, frame: _Frame, scale: Scale) -> Iterator[str]:
         if cell.collapsed:
             side = round(CORNER * math.sqrt(cell.collapsed_frac), 1)  # the area is the share
             yield f'<path class="corner" d="M{x + frame.cell - 1 - side:g} {y} h{side} v{side} z"/>'
+        if cell.diverged:
+            yield _cross(x + 3, y + 3)
         yield "</g>"
+
+
+def _cross(x: int, y: int) -> str:
+    return f'<path class="cross" d="M{x} {y} l{CROSS} {CROSS} m0 {-CROSS} l{-CROSS} {CROSS}"/>'
 
 
 def _told(cell: CellRow) -> str:
@@ -160,6 +172,8 @@ def _told(cell: CellRow) -> str:
         lines.append(f"{len(cell.missing)} not trained yet")
     if cell.collapsed:
         lines.append(f"collapsed: {len(cell.collapsed)} of {len(cell.seeds)}")
+    if cell.diverged:
+        lines.append(f"diverged, no finite numbers: {len(cell.diverged)} of {len(cell.seeds)}")
     lines += [
         f"{f.rule}{f' at {f.site}' if f.site else ''}, {len(f.seeds)} seeds" for f in cell.findings if f.severity == "error"
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -36,9 +35,8 @@ def write_sweep_run(result: SweepResult, folder: Path) -> None:
 
 
 def _scalars(row: CellRow) -> Iterable[tuple[str, float]]:
-    """Yield the cell's numbers; what is not finite is left out, TensorBoard draws no point there."""
-    if math.isfinite(row.mean):
-        yield metric_tag(row.metric), row.mean
+    """Yield the cell's numbers."""
+    yield metric_tag(row.metric), row.mean
     yield COLLAPSED, row.collapsed_frac
 
 

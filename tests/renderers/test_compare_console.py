@@ -54,3 +54,9 @@ def test_a_table_of_single_runs_has_neither_intervals_nor_collapse():
     text = shown(compare(one, single), only_different=False)
     assert "95 %" not in text
     assert "all rows have a single run on a side" in text
+
+
+def test_where_no_row_is_finished_it_says_so():
+    one, other = tables()
+    empty = RunTable("p", tuple(type(row)(row.factors, (), 0) for row in other.rows))
+    assert "no row is finished in both" in shown(compare(one, empty))

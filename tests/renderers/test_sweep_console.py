@@ -83,7 +83,7 @@ def test_colour_marks_the_sick():
     assert "\x1b[31m" not in healthy
 
 
-def test_means_that_are_not_finite_stand_last():
+def test_cells_without_a_finite_metric_stand_at_chance():
     result = made.made(made.grid(lr=[1, 2]), lambda factors, *_: float("nan") if factors["lr"] == "1" else 0.2)
     rows = [line.split()[:2] for line in shown(result).splitlines() if line.startswith(("  1 ", "  2 "))]
-    assert rows == [["2", "0.2000"], ["1", "nan"]]
+    assert rows == [["2", "0.2000"], ["1", "0.1000"]]

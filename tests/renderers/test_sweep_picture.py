@@ -70,6 +70,15 @@ def test_collapsed_and_untrained_cells_are_marked():
     assert any("collapsed: 1 of 2\noutput-collapse at 3.relu, 1 seed" in text for text in told)
 
 
+def test_a_cell_that_diverged_is_drawn_with_a_cross_and_not_as_untrained():
+    cells = [made.cell({"lr": lr}, 2) for lr in "12"]
+    result = sweep_result(cells, [[made.run(1, float("nan")), made.run(2, float("nan"))], [made.run(1), made.run(2)]])
+    assert values(result) == ["10.0", "97.0"]
+    assert not any(rect.get("class") == "none" for rect in elements(result, "rect"))
+    assert sum(path.get("class") == "cross" for path in elements(result, "path")) == 2  # the cell and the legend
+    assert any("diverged, no finite numbers: 2 of 2" in title.text for title in elements(result, "title"))
+
+
 def test_names_that_are_markup_do_no_harm():
     result = made.made([{"data": "<b>&\"'"}, {"data": "]]>"}], lambda *_: 0.5)
     assert {"<b>&\"'", "]]>"} <= {text.text for text in elements(result, "text")}
