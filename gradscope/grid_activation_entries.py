@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations_with_replacement
 
 from gradscope.activation_entries import parse_layer
 from gradscope.activations import LayerActivation
+from gradscope.cell_factors import Layer, layer_of
 from gradscope.grid_activations import EachLayer, GridActivations, Layers, Stacks, text_of
 from gradscope.recipe_faults import Fault, Faults, Keys, did_you_mean, expected
 from gradscope.recipe_parts import raise_if, repeated
@@ -35,7 +37,7 @@ def parse_activations(value: object) -> GridActivations:
         raise Faults([Fault((), expected(WHAT, value))])
     faults: list[Fault] = []
     stacks = [_stack(item, i, faults) for i, item in enumerate(value)]
-    raise_if(faults or [fault._replace(text="expected each stack only once") for fault in repeated(stacks)])
+    raise_if(faults or [_same_stack(fault) for fault in repeated([tuple(map(_in_any_order, layers)) for layers in stacks])])
     return Stacks(tuple(stacks))
 
 
@@ -56,12 +58,37 @@ def _each_layer(value: Mapping[str, object]) -> EachLayer:
 
 def _entries(value: object, form: str, faults: list[Fault]) -> Layers:
     entries = _layers(value, (form,), ENTRIES, faults)
-    faults += [fault._replace(keys=(form, *fault.keys)) for fault in repeated(map(text_of, entries))]
+    faults += [Fault((form, i), text) for i, text in _same_layers(entries, in_pairs=form == "pairs").items()]
     for i, entry in enumerate(entries):
         if form == "pairs" and any(isinstance(block.share, int) for block in entry.blocks):
             what = "shares of the half (0.5), which has no fixed number of units"
             faults.append(Fault((form, i), expected(what, text_of(entry))))
     return entries
+
+
+def _in_any_order(layer: LayerActivation) -> Layer:
+    """Return what two layers have in common that differ only in which of their units have which activation."""
+    return layer_of(text_of(layer))
+
+
+def _same_stack(fault: Fault) -> Fault:
+    return fault._replace(text="expected each stack only once, in whatever order the units of its layers are")
+
+
+def _same_layers(entries: Layers, *, in_pairs: bool) -> dict[int, str]:
+    """Return by its place what is wrong with an entry that gives a layer again, be it with its units in another order."""
+    texts = list(map(text_of, entries))
+    faults: dict[int, str] = {}
+    seen: dict[Layer, str] = {}
+    for places in combinations_with_replacement(range(len(texts)), 2) if in_pairs else zip(range(len(texts))):
+        halves = [texts[i] for i in places]
+        told, layer = " and ".join(dict.fromkeys(halves)), layer_of(*halves)
+        if texts[places[-1]] in texts[: places[-1]]:
+            faults[places[-1]] = expected("each only once", texts[places[-1]])
+        elif layer in seen:
+            faults.setdefault(places[-1], expected("each layer only once", told, f", which has the units of {seen[layer]}"))
+        seen.setdefault(layer, told)
+    return faults
 
 
 def _stack(item: object, i: int, faults: list[Fault]) -> Layers:
