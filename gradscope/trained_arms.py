@@ -27,7 +27,7 @@ class ArmTraining:
     device: torch.device
     steps: int | None = None  # at most so many
     allow_code: bool = False
-    flush: Callable[[Sequence[Trace]], None] = lambda traces: None
+    flush: Callable[[Sequence[Trace]], None] | None = None
     advance: Callable[[int], None] = lambda steps: None
     should_stop: Callable[[], bool] = lambda: False
 
@@ -121,8 +121,8 @@ def user_code_placed(recipe: Recipe) -> Iterator[None]:
 
 
 @contextmanager
-def memory_told(recipe: Recipe) -> Iterator[None]:
-    """Say in one line what can be done where the memory does not suffice.
+def memory_told(recipe: Recipe, advice: str = "fewer --seeds, smaller batches") -> Iterator[None]:
+    """Say in one line what can be done where the memory does not suffice: what `advice` names.
 
     Raises:
         RecipeError: it does not.
@@ -133,7 +133,7 @@ def memory_told(recipe: Recipe) -> Iterator[None]:
         if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
             raise
         where = ("stack", "hidden") if recipe.stack else ("model",)
-        text = "expected networks that fit into memory, got too many or too large ones; try fewer --seeds, smaller batches"
+        text = f"expected networks that fit into memory, got too many or too large ones; try {advice}"
         raise recipe.fault(text, *where) from error
 
 
