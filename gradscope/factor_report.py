@@ -53,10 +53,12 @@ class Factors(_Part):
     runs: int
     effects: list[FactorEffect]
     """Factors of the grid first, the largest eta_squared first; then the derived ones."""
+    interactions: Number = float("nan")
+    """Share of the variance that all interactions of factors explain together."""
     pairs: Number
-    """Share of the variance that all interactions of two factors explain together."""
+    """That of interactions of two factors; null where the cells are too few to tell them from those of more than two."""
     higher: Number
-    """That of interactions of more than two."""
+    """That of interactions of more than two; null likewise."""
     seeds: Number
     """What is left: the seeds of one cell differ by so much."""
     balanced: bool

@@ -31,16 +31,18 @@ def factors_of(rows: Sequence[CellRow]) -> Factors | None:
     shares = variance_shares(seen.values, seen.cells, seen.codes)
     permutations = min(PERMUTATIONS, max(FEWEST_PERMUTATIONS, MOST_DRAWS // (len(seen.values) * len(seen.names))))
     balanced = _is_balanced(seen)
+    effects = _corrected([*_own(seen, shares, permutations), *_derived(seen, permutations)])
     return Factors(
         cells=len(seen.layers),
         runs=len(seen.values),
-        effects=_corrected([*_own(seen, shares, permutations), *_derived(seen, permutations)]),
+        effects=effects,
+        interactions=shares.share(shares.interactions),
         pairs=shares.share(shares.pairs),
         higher=shares.share(shares.higher),
         seeds=shares.share(shares.seeds),
         balanced=balanced,
         permutations=permutations,
-        assumptions=assumptions(seen, balanced=balanced),
+        assumptions=assumptions(seen, effects, balanced=balanced),
     )
 
 

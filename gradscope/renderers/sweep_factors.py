@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from rich.console import RenderableType
@@ -77,6 +78,8 @@ def _cells(effect: FactorEffect) -> list[str]:
 
 def _rest(factors: Factors) -> list[tuple[str, float]]:
     """Return what no single factor explains."""
+    if math.isnan(factors.pairs):
+        return [("interactions", factors.interactions), ("seeds", factors.seeds)]
     return [("pairs of factors", factors.pairs), ("more than two", factors.higher), ("seeds", factors.seeds)]
 
 

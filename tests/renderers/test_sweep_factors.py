@@ -48,3 +48,15 @@ def test_the_answer_and_each_setting_are_shown():
     text = " ".join(shown(by_rate).split())
     assert "Mixing activations has no effect here" in text
     assert "hidden 64, optimizer sgd 6/3" in text
+
+
+def test_interactions_that_cannot_be_told_apart_are_one_line():
+    cells = [dict(zip(("act1", "act2", "act3"), f"{i:03d}", strict=True)) for i in range(0, 1000, 13)]
+    stream = io.StringIO()
+    print_sweep(made.made(cells, by_noise, seeds=2), console=Console(file=stream, width=100))
+    lines = [line.split() for line in stream.getvalue().split("FACTORS")[1].splitlines()]
+    assert [line[0] for line in lines if line and line[0] in ("pairs", "more", "interactions")] == ["interactions"]
+
+
+def by_noise(factors, seed, rng):
+    return 0.5 + 0.1 * rng.normal()
