@@ -74,8 +74,3 @@ def run_keys(
     kept = [line for line in lines if line.split(":")[0] not in NOT_OF_THE_RESULT]
     parts = {seed: [*kept, str(seed), str(steps), precision, samples, *code] for seed in seeds}
     return {seed: hashlib.sha256(json.dumps(of_seed).encode()).hexdigest()[:32] for seed, of_seed in parts.items()}
-
-
-def run_key(recipe: Recipe, seed: int) -> str:
-    """Return the key of one cell and seed, whatever the samples."""
-    return run_keys(recipe, (seed,))[seed]

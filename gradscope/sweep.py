@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import torch
 
-from gradscope.cell import Cell, PopulationTask, Precision, run_keys
+from gradscope.cell import Cell, PopulationTask
 from gradscope.cell_run import CellRun
-from gradscope.data import Data, load_recipe_data
 from gradscope.journal import Found, Journal
 from gradscope.recipe import Recipe
 from gradscope.recipe_file import dump_recipe
 from gradscope.run_folder import write_text
-from gradscope.shared_samples import SampleFile, SharedSamples, digest_of
 from gradscope.sweep_engine import Engine, Settings
 from gradscope.sweep_loop import Ended, Watched, train_all
 from gradscope.sweep_made import described, made_of, others
-from gradscope.sweep_plan import Room, Shape, count_parameters, cpu_room, plan, remaining, samples_key
-from gradscope.trained_arms import check_fit
-from gradscope.training import task_of
-from gradscope.user_code import code_digest
+from gradscope.sweep_plan import Room, cpu_room, plan, remaining
+from gradscope.sweep_samples import Sweeping, SweepSamples
 from gradscope.versions import versions
 
 UNSEEN_GPU_BYTES = 6 * 2**30
@@ -31,19 +26,6 @@ UNSEEN_GPU_BYTES = 6 * 2**30
 
 DEVICE_SHARE = 0.5
 """Of a GPU's free memory; the rest is for the batch's activations, and for what is recorded."""
-
-
-@dataclass(frozen=True)
-class Sweeping:
-    """How a sweep is run, beside its recipe."""
-
-    folder: Path
-    device: torch.device
-    steps: int | None = None  # at most so many, of each network
-    precision: Precision = "float32"
-    allow_code: bool = False
-    data_dir: Path | None = None
-    download: bool = False
 
 
 @dataclass
@@ -136,7 +118,7 @@ def prepared(recipe: Recipe, cells: Sequence[Cell], how: Sweeping) -> Iterator[S
         WriteError: the folder cannot be written, or another sweep is writing it.
     """
     with ExitStack() as held:
-        samples = _Samples(how, held)
+        samples = SweepSamples(how, held)
         for cell in cells:
             samples.read(cell.recipe)
         journal = held.enter_context(Journal(how.folder))
@@ -150,7 +132,7 @@ def prepared(recipe: Recipe, cells: Sequence[Cell], how: Sweeping) -> Iterator[S
             Settings(samples.shared, str(how.device), how.steps, how.precision, how.allow_code),
             journal,
             plan(cells, samples.shape_of, samples.keys_of, room),
-            lambda task: samples.steps_of(task) * float(count_parameters(_first(task), samples.shape_of(_first(task)))),
+            samples.work_of,
             samples.steps_of,
             dict(journal.found.runs),
         )
@@ -162,56 +144,6 @@ def conditions_of(how: Sweeping) -> dict[str, str | int]:
     found: dict[str, str | int] = {"gradscope": known["gradscope"], "torch": known["torch"], "device": how.device.type}
     found["precision"] = how.precision
     return found | ({"steps": how.steps} if how.steps else {})
-
-
-class _Samples:
-    """The samples of a sweep's cells, each set read once and held where the processes find it."""
-
-    def __init__(self, how: Sweeping, held: ExitStack) -> None:
-        self._how, self._held = how, held
-        self._read: dict[str, Data] = {}
-        self._digests: dict[str, str] = {}
-        self._code: dict[str, str] = {}
-        self.shared: dict[str, SharedSamples] = {}
-
-    def read(self, recipe: Recipe) -> None:
-        """Read the samples of a recipe, unless they are read, and check that both fit."""
-        key, how = samples_key(recipe), self._how
-        if recipe.stack is None:
-            raise recipe.fault("expected a stack, whose networks train together, got model; diagnose takes it", "model")
-        if key not in self._read:
-            data = load_recipe_data(recipe, data_dir=how.data_dir, download=how.download, allow_code=how.allow_code)
-            file = self._held.enter_context(closing(SampleFile(data.flattened())))
-            self.shared[key] = file.shared
-            self._read[key] = file.shared.open()  # instead of `data`, so that there is one copy
-            self._digests[key] = digest_of(self._read[key])
-        check_fit(recipe, self._read[key])
-        self._code_of(recipe)
-
-    def shape_of(self, recipe: Recipe) -> Shape:
-        data = self._read[samples_key(recipe)]
-        task = task_of(data, recipe.training, self._how.steps)
-        return Shape(data.x_train.shape[1], data.outputs, task.planned_steps)
-
-    def keys_of(self, recipe: Recipe) -> dict[int, str]:
-        how, samples = self._how, self._digests[samples_key(recipe)]
-        code = self._code_of(recipe)
-        return run_keys(recipe, recipe.seed_list, steps=how.steps, precision=how.precision, samples=samples, code=code)
-
-    def _code_of(self, recipe: Recipe) -> list[str]:
-        """Return the digests of the user's own code in a stack; each is read once."""
-        named = [(text, where) for text, where in recipe.needs_code if text != recipe.data]
-        for text, where in named:
-            if text not in self._code:
-                self._code[text] = code_digest(text, allowed=self._how.allow_code, where=where)
-        return [self._code[text] for text, _ in named]
-
-    def steps_of(self, task: PopulationTask) -> int:
-        return self.shape_of(_first(task)).steps * len(task.members)
-
-
-def _first(task: PopulationTask) -> Recipe:
-    return task.members[0].recipe
 
 
 def _room(device: torch.device) -> Room:

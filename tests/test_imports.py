@@ -66,6 +66,7 @@ NEED_TORCH = {
     "gradscope.step_record",
     "gradscope.sweep",
     "gradscope.sweep_ray",
+    "gradscope.sweep_samples",
     "gradscope.sweep_task",
     "gradscope.sweep_training",
     "gradscope.trained_arms",

@@ -11,17 +11,18 @@ import torch
 from small_sweeps import cells_of, recipe_of, run_of
 from small_trials import write_npz
 
-from gradscope import __version__, sweep
+from gradscope import __version__, sweep, sweep_samples
 from gradscope.cell import Cell, PopulationTask
 from gradscope.data import load_recipe_data
 from gradscope.errors import CodeError, RecipeError
 from gradscope.grid import cells_of as grid_of
 from gradscope.journal import NAME, read_journal
 from gradscope.recipe_file import load_recipe, parse_recipe
-from gradscope.sweep import Sweep, Sweeping, prepared
+from gradscope.sweep import Sweep, prepared
 from gradscope.sweep_engine import Engine, Event, Settings
 from gradscope.sweep_loop import Ended, Watched
 from gradscope.sweep_plan import Room
+from gradscope.sweep_samples import Sweeping
 
 CPU = torch.device("cpu")
 TWO = "data: digits\nstack: {hidden: [8, 6]}\ntraining: {epochs: 1}\ngrid: {activations: {product: [relu, tanh]}}\nseeds: 2\n"
@@ -105,7 +106,7 @@ def test_each_data_set_of_a_grid_is_read_once(tmp_path: Path, how: Sweeping, mon
         read.append(data.name)
         return data
 
-    monkeypatch.setattr(sweep, "load_recipe_data", noted)
+    monkeypatch.setattr(sweep_samples, "load_recipe_data", noted)
     recipe = load_recipe(tmp_path / "two.yaml")
     with prepared(recipe, grid_of(recipe), how) as ready:
         assert sorted(read) == ["digits", "own"]
@@ -146,7 +147,7 @@ def test_other_samples_under_a_data_set_s_name_are_other_results(how: Sweeping, 
     before = keys(how, cells)
     digits = load_recipe_data(cells[0].recipe)
     flipped = replace(digits, y_train=digits.y_train.flip(0))
-    monkeypatch.setattr(sweep, "load_recipe_data", lambda recipe, **options: flipped)
+    monkeypatch.setattr(sweep_samples, "load_recipe_data", lambda recipe, **options: flipped)
     assert not set(keys(how, cells)) & set(before)
 
 

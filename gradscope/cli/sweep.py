@@ -75,9 +75,10 @@ def sweep(
 
     share_the_machine()
     from gradscope.progress import sweep_progress
-    from gradscope.sweep import Sweeping, prepared
+    from gradscope.sweep import prepared
     from gradscope.sweep_loop import Watched
     from gradscope.sweep_results import save_results, sweep_result
+    from gradscope.sweep_samples import Sweeping
 
     folder = out or SWEEPS / chosen.name
     with ExitStack() as held:
