@@ -24,9 +24,10 @@ Key = tuple[tuple[Layer, ...], tuple[tuple[str, str], ...]]
 
 @dataclass(frozen=True)
 class Floor:
-    """What the best constant answer scores, and whether neither table told."""
+    """What the best constant answer scores in each table, and whether neither told."""
 
-    chance: float
+    a: float
+    b: float
     assumed: bool
 
 
@@ -56,7 +57,7 @@ def compare(a: RunTable, b: RunTable, agreement: Agreement = Agreement()) -> Com
     if a.metric and b.metric and a.metric != b.metric:
         raise TraceError(f"{b.name}: expected {a.metric}, which {a.name} has, got {b.metric}; they cannot be compared")
     shared = _shared(a, b)
-    of_a, of_b = _by_key(a, b, shared), _by_key(b, a, shared)
+    of_a, of_b = _by_key(a, b, shared, "--where-a"), _by_key(b, a, shared, "--where-b")
     pairs = [(row, of_b[key]) for key, row in of_a.items() if key in of_b]
     if not pairs:
         here, there = (cell_text(table.rows[0].factors) for table in (b, a))
@@ -66,16 +67,15 @@ def compare(a: RunTable, b: RunTable, agreement: Agreement = Agreement()) -> Com
         )
     finished = [pair for pair in pairs if all(row.values for row in pair)]
     metric = a.metric or b.metric or "accuracy"
-    known = [table.chance for table in (a, b) if table.chance is not None]
-    floor = known[0] if known else CHANCES.get(metric, 0.0)
+    floor = _floor(a, b, metric)
     rows = [_compared(*pair, shared, floor, agreement) for pair in finished]
-    return _comparison(a, b, rows, metric, Floor(floor, assumed=not known), agreement)
+    return _comparison(a, b, rows, metric, floor, agreement)
 
 
 def _comparison(
     a: RunTable, b: RunTable, rows: list[ComparedRow], metric: str, floor: Floor, agreement: Agreement
 ) -> Comparison:
-    at = [tuple(side.mean <= floor.chance + ABOVE_CHANCE for side in (row.a, row.b)) for row in rows]
+    at = [(row.a.mean <= floor.a + ABOVE_CHANCE, row.b.mean <= floor.b + ABOVE_CHANCE) for row in rows]
     live = [abs(row.difference) for row, ends in zip(rows, at, strict=True) if not any(ends)]
     return Comparison(
         metric=metric,
@@ -87,8 +87,10 @@ def _comparison(
         agree=sum(row.agrees for row in rows),
         single_runs=sum(row.std_err is None for row in rows),
         mean_abs_difference=math.fsum(live) / len(live) if live else math.nan,
+        apart=_apart(a, b),
         at_chance=Chance(
-            chance=floor.chance,
+            chance=floor.a,
+            chance_b=floor.b,
             assumed=floor.assumed,
             a=sum(ends[0] for ends in at),
             b=sum(ends[1] for ends in at),
@@ -97,7 +99,24 @@ def _comparison(
     )
 
 
-def _compared(a: RunRow, b: RunRow, shared: Sequence[str], floor: float, agreement: Agreement) -> ComparedRow:
+def _floor(a: RunTable, b: RunTable, metric: str) -> Floor:
+    """Return what a constant answer scores in each; a table that does not tell has that of the other."""
+    known = [table.chance for table in (a, b) if table.chance is not None]
+    level = known[0] if known else CHANCES.get(metric, 0.0)
+    of_a, of_b = (level if table.chance is None else table.chance for table in (a, b))
+    return Floor(of_a, of_b, assumed=not known)
+
+
+def _apart(a: RunTable, b: RunTable) -> str:
+    """Return by what it is seen that the tables are of different samples; nothing where nothing tells."""
+    if a.test_samples and b.test_samples and a.test_samples != b.test_samples:
+        return f"A is tested on {a.test_samples} samples, B on {b.test_samples}"
+    if a.chance is not None and b.chance is not None and abs(a.chance - b.chance) > ABOVE_CHANCE:
+        return f"chance is {100 * a.chance:.4g} % in A, {100 * b.chance:.4g} % in B"
+    return ""
+
+
+def _compared(a: RunRow, b: RunRow, shared: Sequence[str], floor: Floor, agreement: Agreement) -> ComparedRow:
     difference = a.mean - b.mean
     both = None if a.std_err is None or b.std_err is None else math.hypot(a.std_err, b.std_err)
     tolerance = agreement.tolerance(both)
@@ -107,7 +126,7 @@ def _compared(a: RunRow, b: RunRow, shared: Sequence[str], floor: float, agreeme
         b=_side(b),
         difference=difference,
         std_err=both,
-        interval=difference_interval(a.values, b.values, floor=floor),
+        interval=difference_interval(a.values, b.values, floor=min(floor.a, floor.b)),
         tolerance=tolerance,
         agrees=abs(difference) <= tolerance + 1e-12,  # 0.005 is not quite 0.5 / 100
     )
@@ -133,7 +152,7 @@ def _only(factors: Mapping[str, str], shared: Sequence[str]) -> dict[str, str]:
     return {name: value for name, value in factors.items() if name in shared}
 
 
-def _by_key(table: RunTable, other: RunTable, shared: Sequence[str]) -> dict[Key, RunRow]:
+def _by_key(table: RunTable, other: RunTable, shared: Sequence[str], option: str) -> dict[Key, RunRow]:
     stacks, others = any(map(is_activation, shared)), [name for name in shared if not is_activation(name)]
     found: dict[Key, RunRow] = {}
     for row in table.rows:
@@ -141,14 +160,14 @@ def _by_key(table: RunTable, other: RunTable, shared: Sequence[str]) -> dict[Key
         layers = layers_of(row.factors) if stacks else ()
         key = (layers, tuple((name, canonical(rest.get(name, ""))) for name in others))
         if key in found:
-            raise TraceError(_ambiguous(table, other, found[key], row))
+            raise TraceError(_ambiguous(table, other, found[key], row, option))
         found[key] = row
     return found
 
 
-def _ambiguous(table: RunTable, other: RunTable, one: RunRow, another: RunRow) -> str:
+def _ambiguous(table: RunTable, other: RunTable, one: RunRow, another: RunRow, option: str) -> str:
     differ = [name for name, value in one.factors.items() if another.factors.get(name, "") != value]
-    hint = f"; choose one, such as --where {differ[0]}={one.factors[differ[0]]}" if differ else ""
+    hint = f"; choose one, such as {option} {differ[0]}={one.factors[differ[0]]}" if differ else ""
     same = ", ".join(f"{name} {value}" for name, value in one.factors.items() if name not in differ)
     apart = f" that differ in {', '.join(differ)}, which {other.name} does not tell apart" if differ else ""
     return f"{table.name}: expected one row for {same or 'all'}, got several{apart}{hint}"

@@ -44,6 +44,8 @@ class Chance(_Part):
     """The rows whose mean is at chance (no better than the best constant answer)."""
 
     chance: float
+    """Of table a."""
+    chance_b: float
     assumed: bool
     """Neither table tells what chance is."""
     a: int
@@ -77,6 +79,8 @@ class Comparison(_Part):
     """Rows without a standard error, since either side is a single run."""
     mean_abs_difference: Number
     """Over the rows that are at chance in neither."""
+    apart: str
+    """In plain words by what it is seen that the tables are of different data; empty where nothing tells."""
     at_chance: Chance
 
     @property

@@ -49,6 +49,8 @@ class RunTable:
     """accuracy | r2; empty where the table does not tell."""
     chance: float | None = None
     """What the best constant answer scores, where the table knows."""
+    test_samples: int | None = None
+    """How many samples the metric is taken over, where the table knows."""
     notes: tuple[str, ...] = ()
 
     def where(self, wanted: Mapping[str, str], option: str) -> RunTable:
@@ -94,11 +96,13 @@ def of_result(result: SweepResult, name: str) -> RunTable:
     rows = tuple(_row(row) for row in result.rows)
     diverged = sum(not math.isfinite(value) for row in result.rows for value in row.values)
     chances = {row.chance for row in result.rows if row.seeds}
+    tested = {row.test_samples for row in result.rows if row.seeds}
     return RunTable(
         name=name,
         rows=rows,
         metric=result.metric,
         chance=chances.pop() if len(chances) == 1 else None,
+        test_samples=tested.pop() if len(tested) == 1 else None,
         notes=tuple(notes_of(result.unfinished, diverged)),
     )
 

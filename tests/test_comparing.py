@@ -76,8 +76,10 @@ def test_factors_of_one_table_only_are_left_out_where_they_do_not_vary():
 
 def test_rows_that_only_another_factor_tells_apart_name_it():
     several = table([({"act1": "relu", "lr": lr}, [0.9]) for lr in ("0.1", "0.2")], "s")
-    with pytest.raises(TraceError, match=r"s: expected one row for act1 relu, got several .* lr.* --where lr=0\.1"):
+    with pytest.raises(TraceError, match=r"s: expected one row for act1 relu, got several .* lr.* --where-a lr=0\.1"):
         compare(several, table([({"act1": "relu"}, [0.9])], "p"))
+    with pytest.raises(TraceError, match=r"such as --where-b lr=0\.1"):
+        compare(table([({"act1": "relu"}, [0.9])], "p"), several)
 
 
 def test_tables_without_a_common_factor_are_refused():
@@ -101,6 +103,19 @@ def test_rows_at_chance_are_told_and_left_out_of_the_mean():
 def test_a_table_that_knows_chance_is_believed():
     found = compare(table([({"lr": "1"}, [0.2])], chance=0.25), table([({"lr": "1"}, [0.3])]))
     assert (found.at_chance.chance, found.at_chance.a, found.at_chance.assumed) == (0.25, 1, False)
+
+
+def test_each_table_s_rows_are_held_against_its_own_chance_and_other_data_are_told():
+    one, other = table([({"lr": "1"}, [0.55])], chance=0.5833), table([({"lr": "1"}, [0.3])], chance=0.125)
+    found = compare(one, other)
+    assert (found.at_chance.a, found.at_chance.b, found.at_chance.chance_b) == (1, 0, 0.125)
+    assert found.apart == "chance is 58.33 % in A, 12.5 % in B"
+    assert compare(one, one).apart == ""
+
+
+def test_tables_tested_on_other_numbers_of_samples_are_of_other_data():
+    one, other = (table([({"lr": "1"}, [0.5])], test_samples=tested) for tested in (100, 360))
+    assert compare(one, other).apart == "A is tested on 100 samples, B on 360"
 
 
 def test_a_mean_that_is_not_finite_never_agrees():

@@ -45,8 +45,10 @@ def _head(found: Comparison) -> Iterator[tuple[str, str, str]]:
     if found.single_runs:
         of_them = "all" if found.single_runs == of else f"{found.single_runs}"
         yield "NOTE", "yellow", f"{of_them} rows have a single run on a side: no standard error, only the points count there"
+    if found.apart:
+        yield "NOTE", "yellow", f"{found.apart}: they are of different data, and differences of rows are those of the data too"
     yield "MEAN", "dim", _mean(found)
-    if found.at_chance.chance:
+    if found.at_chance.chance or found.at_chance.chance_b:
         yield "CHANCE", "dim", _at_chance(found)
 
 
@@ -70,7 +72,9 @@ def _mean(found: Comparison) -> str:
 
 def _at_chance(found: Comparison) -> str:
     at = found.at_chance
-    level = f"{100 * at.chance:.4g} %{' (taken for ten classes)' if at.assumed else ''}"
+    levels = [f"{100 * level:.4g} %{where}" for level, where in ((at.chance, " (A)"), (at.chance_b, " (B)"))]
+    level = " or ".join(levels) if at.chance != at.chance_b else levels[0].removesuffix(" (A)")
+    level += " (taken for ten classes)" if at.assumed else ""
     if not at.a and not at.b:
         return f"no row is at chance, {level}"
     same = "the same ones" if not at.differ else f"{len(at.differ)} in one of them only: "

@@ -71,6 +71,12 @@ def test_json_and_csv_have_all_rows(sweep, published):
     assert len(done.out.splitlines()) == 4
 
 
+def test_a_value_may_be_named_twice_and_the_example_stands_on_its_own_line(sweep):
+    assert call("compare", sweep, sweep, "--where", "norm=none", "--where", "norm=none").code == 0
+    lines = call("compare", "--help").out.splitlines()
+    assert "    gradscope compare S S --where-a norm=batchnorm-last --where-b norm=batchnorm-all" in lines
+
+
 def test_agreement_can_be_set(sweep, published):
     assert call("compare", sweep, published, "--where-a", "norm=none", "--points", "40").out.startswith("AGREE   4 of 4")
 
@@ -86,8 +92,11 @@ def test_the_help_names_the_defaults_that_hold():
     [
         (["--where-a", "norm"], "expected NAME=VALUE such as norm=none, got 'norm'"),
         (["--where-a", "norm=x"], "expected one of its values (none, batchnorm-last), got 'x'"),
-        ([], "choose one, such as --where norm=none"),
+        ([], "choose one, such as --where-a norm=none"),
+        (["--where", "norm=none", "--where", "norm=batchnorm-last"], "expected one value of norm, got none and batchnorm-last"),
         (["--points", "-1"], "-1"),
+        (["--points", "nan"], "'--points': expected a finite number, got nan"),
+        (["--errors", "inf"], "'--errors': expected a finite number, got inf"),
     ],
 )
 def test_wrong_use_is_one_line(sweep, published, arguments, message):

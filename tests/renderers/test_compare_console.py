@@ -1,6 +1,7 @@
 """A comparison on the console: widths, what is named, what agrees in every row."""
 
 import io
+from dataclasses import replace
 
 import made_sweeps as made
 import pytest
@@ -40,6 +41,13 @@ def test_the_rows_at_chance_are_named():
     dead = compare(*tables(lambda factors, *_: 0.1 if factors["act3"] == "selu" and factors["act1"] == "relu" else 0.5))
     text = " ".join(shown(dead).split())
     assert "rows at 10 %: 0 in A, 4 in B, 4 in one of them only: (relu relu selu), (relu tanh selu)" in text
+
+
+def test_tables_of_different_data_are_told():
+    one, other = tables()
+    text = " ".join(shown(compare(one, replace(other, chance=0.125))).split())
+    assert "chance is 10 % in A, 12.5 % in B: they are of different data" in text
+    assert "12.5 % (B)" in text
 
 
 def test_collapsed_runs_of_sweeps_stand_beside():
