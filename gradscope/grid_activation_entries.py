@@ -8,15 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
 
 from gradscope.activation_entries import parse_layer
 from gradscope.activations import LayerActivation
-from gradscope.cell_factors import Layer, layer_of
-from gradscope.grid_activations import EachLayer, GridActivations, Layers, Stacks, text_of
+from gradscope.grid_activations import EachLayer, GridActivations, Layers, Stacks, halves_of, text_of, units_of
 from gradscope.recipe_faults import Fault, Faults, Keys, did_you_mean, expected
-from gradscope.recipe_parts import raise_if, repeated
+from gradscope.recipe_parts import raise_if
 
 WHAT = "a list of stacks such as [[relu, tanh], [tanh, relu]], {product: [relu, tanh]} or {pairs: [relu, tanh]}"
 STACK = "a list with an activation for each layer, such as [relu, sigmoid, relu]"
@@ -37,7 +36,7 @@ def parse_activations(value: object) -> GridActivations:
         raise Faults([Fault((), expected(WHAT, value))])
     faults: list[Fault] = []
     stacks = [_stack(item, i, faults) for i, item in enumerate(value)]
-    raise_if(faults or [_same_stack(fault) for fault in repeated([tuple(map(_in_any_order, layers)) for layers in stacks])])
+    raise_if(faults or _same_stacks(stacks))
     return Stacks(tuple(stacks))
 
 
@@ -66,23 +65,26 @@ def _entries(value: object, form: str, faults: list[Fault]) -> Layers:
     return entries
 
 
-def _in_any_order(layer: LayerActivation) -> Layer:
-    """Return what two layers have in common that differ only in which of their units have which activation."""
-    return layer_of(text_of(layer))
-
-
-def _same_stack(fault: Fault) -> Fault:
-    return fault._replace(text="expected each stack only once, in whatever order the units of its layers are")
+def _same_stacks(stacks: Sequence[Layers]) -> list[Fault]:
+    """Return a fault for each stack that trains as one before it does, be it written in another way."""
+    seen: dict[object, int] = {}
+    faults = []
+    for i, layers in enumerate(stacks):
+        first = seen.setdefault(tuple(map(units_of, layers)), i)
+        if first < i:
+            got = f"got the network of [{first}] again: {' '.join(map(text_of, stacks[first]))}"
+            faults.append(Fault((i,), f"expected each stack only once, in whatever order the units of its layers are, {got}"))
+    return faults
 
 
 def _same_layers(entries: Layers, *, in_pairs: bool) -> dict[int, str]:
-    """Return by its place what is wrong with an entry that gives a layer again, be it with its units in another order."""
+    """Return by its place what is wrong with an entry that gives a layer again, be it written in another way."""
     texts = list(map(text_of, entries))
     faults: dict[int, str] = {}
-    seen: dict[Layer, str] = {}
+    seen: dict[object, str] = {}
     for places in combinations_with_replacement(range(len(texts)), 2) if in_pairs else zip(range(len(texts))):
         halves = [texts[i] for i in places]
-        told, layer = " and ".join(dict.fromkeys(halves)), layer_of(*halves)
+        told, layer = " and ".join(dict.fromkeys(halves)), units_of(halves_of(*(entries[i] for i in places)))
         if texts[places[-1]] in texts[: places[-1]]:
             faults[places[-1]] = expected("each only once", texts[places[-1]])
         elif layer in seen:

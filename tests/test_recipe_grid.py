@@ -70,6 +70,25 @@ BAD = [
         "3:64: grid.activations[2]",
         "expected each stack only once, in whatever order the units of its layers are",
     ),
+    *(
+        (
+            OPEN + f"grid: {{activations: [[{one}, elu, elu], [elu, elu, elu], [{other}, elu, elu]]}}\n",
+            f"3:{len(one) + len('grid: {activations: [[, elu, elu], [elu, elu, elu], ') + 1}: grid.activations[2]",
+            "got the network of [0] again: ",
+        )
+        for one, other in (
+            ("relu", "[relu, relu]"),
+            ("relu", "{relu: 4}"),
+            ("leaky_relu", "{leaky_relu: {negative_slope: 0.01}}"),
+            ("[relu, tanh]", "{relu: 0.5, tanh: 0.5}"),
+            ("{relu: 0.25, tanh: 0.75}", "{tanh: 3, relu: 1}"),
+        )
+    ),
+    (
+        OPEN + "grid: {activations: {product: [celu, {celu: {alpha: 1}}]}}\n",
+        "3:38: grid.activations.product[1]",
+        "expected each layer only once, got 'celu(alpha=1)', which has the units of celu",
+    ),
     (
         OPEN + "grid: {activations: {product: [elu, [elu, relu], {relu: 3, elu: 1}, [relu, elu]]}}\n",
         "3:69: grid.activations.product[3]",
