@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ class Sweeping:
     allow_code: bool = False
     data_dir: Path | None = None
     download: bool = False
+    look: Callable[[], None] = lambda: None
+    """Called for each cell while the sweep is made ready; what it raises ends that."""
 
 
 class SweepSamples:
@@ -50,6 +53,7 @@ class SweepSamples:
             DataError: the samples cannot be read.
         """
         key, how = samples_key(recipe), self._how
+        how.look()
         if recipe.stack is None:
             raise recipe.fault("expected a stack, whose networks train together, got model; diagnose takes it", "model")
         if key not in self._read:
@@ -70,6 +74,7 @@ class SweepSamples:
     def keys_of(self, recipe: Recipe) -> dict[int, str]:
         """Return the keys of a recipe's results, by seed."""
         how, samples = self._how, self._digests[samples_key(recipe)]
+        how.look()
         code = self._code_of(recipe)
         return run_keys(recipe, recipe.seed_list, steps=how.steps, precision=how.precision, samples=samples, code=code)
 

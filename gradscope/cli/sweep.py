@@ -6,9 +6,11 @@ import shlex
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from gradscope.cli.limits import Limits, OutOfPatience, finite_hours
 
 if TYPE_CHECKING:
     import torch
@@ -28,9 +30,18 @@ def _known_engine(ctx: click.Context, param: click.Parameter, value: str) -> str
     return value
 
 
+class _NamedFolder(click.Path):
+    """A folder; an empty name, as an unset variable of a shell gives it, is none, where click takes it for this folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("expected a folder, got an empty name; leave --out out for the default", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--out", metavar="DIR", type=_NamedFolder(path_type=Path, file_okay=False),
               help=f"The sweep's folder (default: {SWEEPS}/NAME); what stands in it is not trained again.")  # fmt: skip
 @click.option("--data", metavar="D", help="Other data: digits, mnist, fashion-mnist, cifar10, a file.npz.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (default: GRADSCOPE_DATA, else ./data).")
@@ -44,7 +55,7 @@ def _known_engine(ctx: click.Context, param: click.Parameter, value: str) -> str
               help="Where to train: processes of this machine, or ray[:ADDRESS], a Ray cluster.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True,
               help="Of the matrix products.")  # fmt: skip
-@click.option("--max-hours", metavar="H", type=click.FloatRange(min=0, min_open=True), help="End after so many hours.")
+@click.option("--max-hours", metavar="H", type=float, callback=finite_hours, help="End after so many hours.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
 @click.option("--allow-code", is_flag=True, help="Run code of your own that the recipe names.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress; print one line only.")
@@ -60,6 +71,7 @@ def sweep(
 
     Exit code 0: done, or the time is over; 2: wrong use or a bad recipe; 3: some cells could not be trained; 130: interrupted.
     """
+    limits = Limits(max_hours)
     from gradscope.cli.interrupt import stop_on_interrupt
     from gradscope.cli.machine import share_the_machine
     from gradscope.errors import CodeError
@@ -83,17 +95,22 @@ def sweep(
     folder = out or SWEEPS / chosen.name
     with ExitStack() as held:
         start, place = _engine(engine, chosen, jobs, held)
-        how = Sweeping(folder, place, steps, precision, allow_code, data_dir, download)
-        stop = held.enter_context(stop_on_interrupt())
-        ready = held.enter_context(prepared(chosen, cells, how))
+        how = Sweeping(folder, place, steps, precision, allow_code, data_dir, download, look=limits.look)
+        limits.stop = held.enter_context(stop_on_interrupt())
+        try:
+            ready = held.enter_context(prepared(chosen, cells, how))
+        except OutOfPatience:
+            return _ended_before_training(limits)
         if damaged := ready.journal.found.damaged:
             lines = ", ".join(map(str, damaged))
             click.echo(f"gradscope: {ready.journal.path}: damaged lines are left out, their cells run again: {lines}", err=True)
         for line in ready.others():
             click.echo(f"gradscope: {ready.journal.path}: {line}; name another folder with --out to train all here", err=True)
         extent = ready.extent()
+        if not quiet:
+            click.echo(_told_extent(*extent), err=True)
         with sweep_progress(*extent, enabled=not quiet) as told:
-            watched = Watched(told, lambda: stop[0], ready.work_of, max_hours and max_hours * 3600)
+            watched = Watched(told, lambda: limits.interrupted, ready.work_of, limits.left_s())
             ended = ready.train(start(len(ready.left)), watched)
         result = sweep_result(cells, ready.runs(), recipe=chosen.name).model_copy(update={"made": ready.made()})
         rounded = precision if precision != "float32" else None
@@ -108,6 +125,21 @@ def sweep(
         save_results(result, folder, command=_command(recipe, options))
     _show(result, form, folder, quiet=quiet)
     return _exit_code(result, ended)
+
+
+def _told_extent(networks: int, steps: int, done: int, done_steps: int) -> str:
+    """Return what there is to train: on paper a grid is larger than it looks."""
+    rest = f"; {done:,} are trained already" if done else ""
+    return f"gradscope: {networks - done:,} networks to train, {max(steps - done_steps, 0):,} steps of single networks{rest}"
+
+
+def _ended_before_training(limits: Limits) -> int:
+    from gradscope.cli import EXIT_DONE, EXIT_INTERRUPTED
+
+    why = "interrupted" if limits.interrupted else "the time is over"
+    then = "the same command goes on" if limits.interrupted else "give it more --max-hours, or a smaller grid"
+    click.echo(f"gradscope: {why} before anything was trained, and the tables are as they were; {then}", err=True)
+    return EXIT_INTERRUPTED if limits.interrupted else EXIT_DONE
 
 
 def _command(recipe: Path, options: Mapping[str, object]) -> str:

@@ -13,6 +13,7 @@ import pytest
 from command_line import Done, call, command, environment
 
 from gradscope import sweep_loop, sweep_workers
+from gradscope.cli import limits
 from gradscope.journal import NAME, Journal, read_journal
 from gradscope.sweep_report import load_result
 
@@ -45,7 +46,7 @@ def test_a_sweep_end_to_end_damaged_and_widened() -> None:
     """First all is trained; then one line is damaged and its networks run again; then the grid has more, which alone is new."""
     folder = Path("runs/sweeps/grid")
     done = sweep(written())
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "gradscope: 8 networks to train, 360 steps of single networks\n")
     assert done.out.startswith("SWEEP  grid: 4 cells, 8 networks trained\n")
     assert {path.name for path in folder.iterdir()} >= FILES
     tables = [(folder / name).read_bytes() for name in ("results.csv", "results.json")]
@@ -61,7 +62,8 @@ def test_a_sweep_end_to_end_damaged_and_widened() -> None:
     (folder / NAME).write_bytes(whole)
     written(RECIPE.replace("[relu, tanh]", "[relu, tanh, selu]").replace("seeds: 2", "seeds: 3"))
     wider = sweep("grid.yaml", "--format", "json")
-    assert (wider.code, wider.err, wider.out) == (0, "", (folder / "results.json").read_text())
+    said = "gradscope: 19 networks to train, 855 steps of single networks; 8 are trained already\n"
+    assert (wider.code, wider.err, wider.out) == (0, said, (folder / "results.json").read_text())
     assert (folder / NAME).read_bytes().startswith(whole)
     entries = [json.loads(line)["entry"] for line in (folder / NAME).read_text().splitlines()]
     assert sum(len(entry.get("runs", ())) for entry in entries) == 9 * 3
@@ -109,7 +111,8 @@ def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on() -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "UNFINISHED" in out
-    assert err.strip().splitlines() == [
+    assert [line for line in err.splitlines() if line] == [
+        "gradscope: 8 networks to train, 400,000 steps of single networks",
         "gradscope: stopping after this step; press Ctrl-C again to stop at once",
         "gradscope: interrupted: 0 of 4 cells are done; the same command goes on",
     ]
@@ -123,11 +126,39 @@ def wait_until(reached: object) -> None:
         time.sleep(0.05)
 
 
-def test_when_the_time_is_over_it_ends_without_a_fault() -> None:
+def test_when_the_time_is_over_it_ends_without_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits.Limits, "look", lambda self: None)  # planning takes no time
     done = sweep(written(), "--max-hours", "1e-9", "-q")
     assert (done.code, done.out) == (0, "0 of 4 cells are done: runs/sweeps/grid/results.csv\n")
     said = "no population came to its end in it, and what is begun is not kept: give it more --max-hours"
     assert done.err == f"gradscope: the time is over: 0 of 4 cells are done; {said}\n"
+
+
+def test_the_time_may_be_over_before_anything_is_planned() -> None:
+    """A grid of a million networks takes minutes to plan."""
+    done = sweep(written(), "--max-hours", "1e-9")
+    assert (done.code, done.out) == (0, "")
+    said = "before anything was trained, and the tables are as they were; give it more --max-hours, or a smaller grid"
+    assert done.err == f"gradscope: the time is over {said}\n"
+
+
+def test_who_interrupts_the_planning_need_not_wait_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[None] = []
+
+    def look(self: limits.Limits) -> None:
+        if len(looks) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        looks.append(None)
+        found(self)
+
+    found = limits.Limits.look
+    monkeypatch.setattr(limits.Limits, "look", look)
+    done = sweep(written())
+    assert (done.code, done.out, len(looks)) == (130, "", 3)
+    assert [line for line in done.err.splitlines() if line] == [
+        "gradscope: stopping after this step; send SIGTERM again to stop at once",
+        "gradscope: interrupted before anything was trained, and the tables are as they were; the same command goes on",
+    ]
 
 
 def test_a_population_that_kills_its_process_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +201,9 @@ WRONG = {
     ),
     "seeds": (RECIPE, ("--seeds", "0"), "--seeds: expected a count of seeds from 1 to 1000, or a list of them, got 0"),
     "jobs": (RECIPE, ("--jobs", "0"), "gradscope: Invalid value for '--jobs': 0 is not in the range x>=1."),
+    "out": (RECIPE, ("--out", ""), "'--out': expected a folder, got an empty name; leave --out out for the default"),
+    "hours": (RECIPE, ("--max-hours", "nan"), "'--max-hours': expected a finite number of hours above 0, got nan; without"),
+    "endless": (RECIPE, ("--max-hours", "inf"), "'--max-hours': expected a finite number of hours above 0, got inf; without"),
     "code": (RECIPE.replace("tanh", "'mine:act'"), (), "'mine:act' runs code of its own; read it, then add --allow-code"),
     "model": ("data: digits\nmodel: mine:Net\n", ("--allow-code",), "grid.yaml:2:8: model: expected a stack, whose networks"),
     "data": (RECIPE.replace("digits", "mnist"), ("--data-dir", "nowhere"), "grid.yaml:2:7: mnist: not found, looked for"),
