@@ -9,7 +9,7 @@ import numpy as np
 
 from gradscope.cell_factors import is_activation
 from gradscope.observations import LINEAR, IntArray, Observations, families, is_pure, strata_of, used
-from gradscope.permutation import factor_p_value
+from gradscope.permutation import LEAST_WAYS, factor_p_value, ways
 
 SAME, FAMILIES = "same", "families"
 
@@ -36,7 +36,8 @@ def derived_factors(seen: Observations) -> Iterator[Derived]:
 def derived_p_value(seen: Observations, factor: Derived, permutations: int) -> float | None:
     """Return the p value of what whole stacks have: it is permuted over stacks, whose runs stay together.
 
-    What the other factors do is taken off before: each run's difference to the mean of its setting.
+    What the other factors do is taken off before: each run's difference to the mean of its setting. None where the stacks are
+    so few that no labelling of them could be rare.
     """
     others = [code for name, code in zip(seen.names, seen.codes, strict=True) if not is_activation(name)]
     setting = strata_of([*others, np.zeros_like(seen.cells)])
@@ -46,4 +47,6 @@ def derived_p_value(seen: Observations, factor: Derived, permutations: int) -> f
     means = np.bincount(stack, weights=centred) / np.bincount(stack)
     labels = np.zeros(len(names), dtype=np.int64)
     labels[stack] = factor.code
+    if ways(labels) < LEAST_WAYS:
+        return None
     return factor_p_value(means, labels, np.zeros_like(labels), permutations)

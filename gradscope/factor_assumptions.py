@@ -8,6 +8,7 @@ import numpy as np
 
 from gradscope.factor_report import FactorEffect
 from gradscope.observations import FloatArray, Observations
+from gradscope.permutation import LEAST_WAYS
 
 SKEWED = 1.0  # of the residuals: beyond it, nobody would call them normal
 FLAT, PEAKED = 2.0, 6.0  # kurtosis likewise; two values alone have 1 to 2, a uniform distribution 1.8
@@ -15,6 +16,11 @@ STILL, MOST_STILL = 0.05, 0.05
 """Cells whose seeds spread by less than that share of what all do, and how many of them there may be: of normal residuals one
 in 400 at three seeds; of networks that collapse or do not a third, whose skew and kurtosis may be those of normal ones."""
 LEAST_SEEDS = 3
+UNBALANCED = (
+    "the grid is not full, or cells differ in number of seeds: where two factors change together, as where one learning rate "
+    "was tried with one activation only, nobody can tell which of them it was, and neither has it in its share. A share of 0 "
+    "beside levels that differ means that, and not that the factor does nothing"
+)
 UNEQUAL = 3.0  # times the median standard deviation of a cell: rule of thumb for F tests on equal counts
 
 
@@ -22,7 +28,7 @@ def assumptions(seen: Observations, effects: Sequence[FactorEffect], *, balanced
     """Return one sentence for each assumption."""
     said = []
     if not balanced:
-        said.append("the grid is not full, or cells differ in number of seeds: what factors explain alike counts for no one")
+        said.append(UNBALANCED)
     if len(seen.values) == len(seen.layers):
         said.append("each cell has a single run: luck cannot be told from interactions, there is no omega squared")
     else:
@@ -37,6 +43,10 @@ def _permuted(effects: Sequence[FactorEffect]) -> Iterator[str]:
         yield "p values are by permutation within runs that agree in all else, whatever the distribution"
     if derived:
         yield "those in brackets by permutation of whole stacks" if own else "p values are by permutation of whole stacks"
+    lacking = [f"({effect.name})" for effect in effects if effect.derived and effect.p_value is None]
+    if lacking:
+        ways = f"fewer than {LEAST_WAYS} ways to label so few stacks, of which the one seen can never be rare"
+        yield f"no p value for {' and '.join(lacking)}: there are {ways}"
 
 
 def _normality(seen: Observations) -> Iterator[str]:

@@ -41,7 +41,7 @@ class FactorEffect(_Part):
     rank_eta_squared: Number
     """eta_squared of the metric's ranks; of a single factor it is Kruskal and Wallis' epsilon squared."""
     p_value: float | None
-    """By permutation; null where no two cells differ in this factor only."""
+    """By permutation; null where no two cells differ in this factor only, or a derived one has too few stacks to permute."""
     p_holm: float | None
     """p_value corrected for the number of factors (Holm)."""
 
@@ -60,7 +60,7 @@ class Factors(_Part):
     higher: Number
     """That of interactions of more than two; null likewise."""
     seeds: Number
-    """What is left: the seeds of one cell differ by so much."""
+    """What is left: the seeds of one cell differ by so much; null where no run repeats a cell."""
     balanced: bool
     permutations: int
     assumptions: list[str]

@@ -39,7 +39,7 @@ def factors_of(rows: Sequence[CellRow]) -> Factors | None:
         interactions=shares.share(shares.interactions),
         pairs=shares.share(shares.pairs),
         higher=shares.share(shares.higher),
-        seeds=shares.share(shares.seeds),
+        seeds=shares.share(shares.seeds) if shares.seeds_freedom else float("nan"),
         balanced=balanced,
         permutations=permutations,
         assumptions=assumptions(seen, effects, balanced=balanced),

@@ -16,6 +16,8 @@ from gradscope.sweep_report import CellRow
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+ABSENT = "absent"
+"""The level of a factor that a cell does not have: the third layer of a stack of two."""
 LINEAR = "none"
 """The activation that is none: of no family, and no mixture with another."""
 
@@ -54,7 +56,7 @@ def observations(rows: Sequence[CellRow]) -> Observations:
         seeds=np.array([seed for row in trained for seed in row.seeds], dtype=np.int64),
         names=tuple(varying),
         codes=by_cell[:, cells],
-        labels=tuple(tuple(labels[name]) for name in varying),
+        labels=tuple(tuple(label or ABSENT for label in labels[name]) for name in varying),
         layers=tuple(layers_of(row.factors) for row in trained),
     )
 

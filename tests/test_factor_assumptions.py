@@ -43,13 +43,25 @@ def test_single_runs_and_equal_ones_are_told():
     assert "there are no residuals" in said(lambda factors, seed, rng: float(factors["lr"]))
 
 
+def test_shares_of_factors_that_change_together_are_explained():
+    together = [{"act1": "relu", "lr": "0.1"}, {"act1": "tanh", "lr": "0.01"}]
+    assert "neither has it in its share" in said(smooth, factors=together)
+    assert "neither has it in its share" not in said(smooth)
+
+
+def test_too_few_stacks_to_label_are_told_instead_of_a_p_value():
+    result = made.made(made.grid(act1=["relu", "tanh"], lr=["0.1", "0.2"]), smooth)
+    derived = [effect for effect in result.factors.effects if effect.derived]
+    assert derived
+    assert all(effect.p_value is None for effect in derived)
+    assert "no p value for (families): there are fewer than 20 ways" in " / ".join(result.factors.assumptions)
+
+
 def test_p_values_are_spoken_of_only_where_there_are_some():
     """Of cells that differ in two factors at once, and of runs whose stacks all have one activation, none can be permuted."""
     assert "p values are by permutation within runs that agree in all else" in said(smooth)
     assert "those in brackets by permutation of whole stacks" in said(smooth)
     apart = [{"lr": str(i), "batch_size": str(i)} for i in range(4)]
     assert "permutation" not in said(smooth, factors=apart)
-    stacks = [
-        {"act1": a, "act2": b, "lr": str(i)} for i, (a, b) in enumerate([("relu", "relu"), ("tanh", "relu"), ("tanh", "tanh")])
-    ]
+    stacks = [{**stack, "lr": str(i)} for i, stack in enumerate(made.product_grid(2))]
     assert "p values are by permutation of whole stacks" in said(smooth, factors=stacks)

@@ -70,6 +70,16 @@ def test_what_a_label_of_stacks_explains_is_no_more_than_luck_where_stacks_diffe
     assert sum(p <= 0.05 for p in p_values) <= 3
 
 
+def test_a_layer_that_some_stacks_lack_is_a_level_with_a_name():
+    cells = [*made.product_grid(2, ["relu", "tanh"]), *made.product_grid(3, ["relu", "tanh"])]
+    found = analysed(lambda factors, seed, rng: 0.9 + 0.01 * rng.normal(), factors=cells)
+    assert {level.value for level in effects(found)["act3"].levels} == {"absent", "relu", "tanh"}
+
+
+def test_of_single_runs_the_share_of_seeds_is_unknown():
+    assert np.isnan(analysed(lambda factors, seed, rng: rng.random(), seeds=1).seeds)
+
+
 def test_an_unfinished_grid_is_analysed_and_says_so():
     cells = [made.cell(factors, 3) for factors in made.product_grid(2)]
     rng = np.random.default_rng(2)

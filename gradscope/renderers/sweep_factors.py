@@ -77,10 +77,12 @@ def _cells(effect: FactorEffect) -> list[str]:
 
 
 def _rest(factors: Factors) -> list[tuple[str, float]]:
-    """Return what no single factor explains."""
+    """Return what no single factor explains; interactions only of as many factors as there are, seeds where some repeat."""
+    own = sum(not effect.derived for effect in factors.effects)
+    rest = [("pairs of factors", factors.pairs), ("more than two", factors.higher)][: max(0, own - 1)]
     if math.isnan(factors.pairs):
-        return [("interactions", factors.interactions), ("seeds", factors.seeds)]
-    return [("pairs of factors", factors.pairs), ("more than two", factors.higher), ("seeds", factors.seeds)]
+        rest = [("interactions", factors.interactions)]
+    return rest + ([] if math.isnan(factors.seeds) else [("seeds", factors.seeds)])
 
 
 def _per_cent(share: float) -> str:
