@@ -15,6 +15,7 @@ from gradscope.recipe import Recipe
 from gradscope.recipe_file import dump_recipe
 from gradscope.run_folder import write_text
 from gradscope.sweep_engine import Engine, Settings
+from gradscope.sweep_folder import RECIPE_FILE, replaced_tables
 from gradscope.sweep_loop import Ended, Watched, train_all
 from gradscope.sweep_made import described, made_of, others
 from gradscope.sweep_plan import Room, cpu_room, plan, remaining
@@ -40,6 +41,8 @@ class Sweep:
     work_of: Callable[[PopulationTask], float]
     steps_of: Callable[[PopulationTask], int]
     """Of all its networks together."""
+    replaces: Sequence[str] = ()
+    """What of its recipe is other than of the sweep whose tables the folder held."""
     done: dict[str, CellRun] = field(default_factory=dict)
 
     @property
@@ -125,7 +128,8 @@ def prepared(recipe: Recipe, cells: Sequence[Cell], how: Sweeping) -> Iterator[S
         room = _kept(_room(how.device), how.device, journal.found)
         made = conditions_of(how)
         journal.begin(made | {"room_bytes": room.bytes})
-        write_text(how.folder / "sweep.yaml", f"# {described(made)}\n{dump_recipe(recipe)}")
+        replaces = replaced_tables(how.folder, recipe)
+        write_text(how.folder / RECIPE_FILE, f"# {described(made)}\n{dump_recipe(recipe)}")
         yield Sweep(
             cells,
             how,
@@ -134,6 +138,7 @@ def prepared(recipe: Recipe, cells: Sequence[Cell], how: Sweeping) -> Iterator[S
             plan(cells, samples.shape_of, samples.keys_of, room),
             samples.work_of,
             samples.steps_of,
+            replaces,
             dict(journal.found.runs),
         )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -33,7 +34,9 @@ def _known_engine(ctx: click.Context, param: click.Parameter, value: str) -> str
 class _NamedFolder(click.Path):
     """A folder; an empty name, as an unset variable of a shell gives it, is none, where click takes it for this folder."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(
+        self, value: str | PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | PathLike[str]:
         if value == "":
             self.fail("expected a folder, got an empty name; leave --out out for the default", param, ctx)
         return super().convert(value, param, ctx)
@@ -104,6 +107,9 @@ def sweep(
         if damaged := ready.journal.found.damaged:
             lines = ", ".join(map(str, damaged))
             click.echo(f"gradscope: {ready.journal.path}: damaged lines are left out, their cells run again: {lines}", err=True)
+        if ready.replaces:
+            text = f"the tables of another sweep are replaced (other {', '.join(ready.replaces)}); the journal keeps both"
+            click.echo(f"gradscope: {folder}: {text}; name another folder with --out to keep the tables", err=True)
         for line in ready.others():
             click.echo(f"gradscope: {ready.journal.path}: {line}; name another folder with --out to train all here", err=True)
         extent = ready.extent()
@@ -167,19 +173,12 @@ def _engine(name: str, recipe: Recipe, jobs: int | None, held: ExitStack) -> tup
 
 def _show(result: SweepResult, form: str, folder: Path, *, quiet: bool) -> None:
     from gradscope.cli.report import put
-    from gradscope.renderers.console import stdout_console, trimmed
-    from gradscope.renderers.sweep_console import print_sweep
+    from gradscope.cli.sweep_table import table_of
 
-    if form == "json":
-        put(result.to_json)
-        return
-    if quiet:
+    if quiet and form != "json":
         put(lambda: f"{_finished(result)} of {len(result.rows)} cells are done: {folder / 'results.csv'}\n")
         return
-    console = stdout_console()
-    with console.capture() as captured:
-        print_sweep(result, console=console, folder=folder)
-    put(lambda: trimmed(captured.get()))
+    put(table_of(result, form, folder))
 
 
 def _exit_code(result: SweepResult, ended: Ended) -> int:

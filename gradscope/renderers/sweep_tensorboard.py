@@ -41,7 +41,10 @@ def _scalars(row: CellRow) -> Iterable[tuple[str, float]]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove event files of an earlier call: TensorBoard would show both."""
+    """Remove what an earlier call wrote: TensorBoard would show both."""
     for file in [*folder.glob(EVENT_FILES), *folder.glob(f"cell-*/{EVENT_FILES}")]:
         with contextlib.suppress(OSError):
             file.unlink()
+    for of_cell in folder.glob("cell-*"):  # of a larger grid; whatever else lies in one keeps it
+        with contextlib.suppress(OSError):
+            of_cell.rmdir()

@@ -43,6 +43,13 @@ def test_the_columns_are_the_factors_and_the_metrics(tmp_path):
     assert [info.name.tag for info in experiment.metric_infos] == ["accuracy/test", "result/collapsed_frac"]
 
 
+def test_a_smaller_grid_leaves_no_folder_of_the_larger(tmp_path):
+    write_sweep_run(sweep(), tmp_path)
+    (tmp_path / "cell-3" / "own.txt").touch()
+    write_sweep_run(sweep().model_copy(update={"rows": sweep().rows[:1]}), tmp_path)
+    assert sorted(folder.name for folder in tmp_path.glob("cell-*")) == ["cell-0", "cell-3"]
+
+
 def test_a_second_call_replaces_the_first(tmp_path):
     for _ in range(2):
         write_sweep_run(sweep(), tmp_path)
