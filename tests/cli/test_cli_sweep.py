@@ -50,6 +50,9 @@ def test_a_sweep_end_to_end_damaged_and_widened() -> None:
     assert done.out.startswith("SWEEP  grid: 4 cells, 8 networks trained\n")
     assert {path.name for path in folder.iterdir()} >= FILES
     tables = [(folder / name).read_bytes() for name in ("results.csv", "results.json")]
+    for place in (folder, folder / "results.json"):
+        assert call("report", place) == Done(0, done.out, "")
+        assert call("report", place, "--format", "json") == Done(0, (folder / "results.json").read_text(), "")
     assert tables[0].startswith(b"# made by: gradscope sweep grid.yaml\n")
 
     whole = (folder / NAME).read_bytes()
@@ -199,6 +202,11 @@ WRONG = {
         (),
         "grid.yaml:4:24: training.batch_size: expected at most the 1437",
     ),
+    "norm": (
+        RECIPE.replace("stack: {", "stack: {norm: batchnorm-all, ").replace("lr: 0.1", "batch_size: 1"),
+        (),
+        "training.batch_size: expected at least 2 with batch-norm, got 1\n",
+    ),
     "seeds": (RECIPE, ("--seeds", "0"), "--seeds: expected a count of seeds from 1 to 1000, or a list of them, got 0"),
     "jobs": (RECIPE, ("--jobs", "0"), "gradscope: Invalid value for '--jobs': 0 is not in the range x>=1."),
     "out": (RECIPE, ("--out", ""), "'--out': expected a folder, got an empty name; leave --out out for the default"),
@@ -242,3 +250,11 @@ def test_other_data_than_the_recipes_own_and_the_table_says_so() -> None:
     assert (done.code, done.err) == (0, "")
     first = Path("runs/sweeps/grid/results.csv").read_text().splitlines()[0]
     assert first == "# made by: gradscope sweep grid.yaml --data digits --seeds 1 --steps 3"
+
+
+def test_tables_of_another_sweep_are_not_replaced_without_a_word() -> None:
+    sweep(written(), "--steps", "1", "-q")
+    other = sweep(written(RECIPE.replace("[relu, tanh]", "[relu, selu]")), "--steps", "1", "-q")
+    said = "the tables of another sweep are replaced (other grid); the journal keeps both"
+    assert other.err == f"gradscope: runs/sweeps/grid: {said}; name another folder with --out to keep the tables\n"
+    assert other.code == 0
