@@ -55,11 +55,11 @@ def check_fit(recipe: Recipe, data: Data) -> None:
         raise recipe.fault(text, "training", "batch_size")
     if reason := unfit(training.loss, data):
         raise recipe.fault(reason, "training", "loss")
-    needs_variance = any(name.startswith("batchnorm") for name in recipe.fix_names)
-    needs_variance |= recipe.stack is not None and "batchnorm" in recipe.stack.norms
-    if needs_variance and min(training.batch_size, samples) < 2:
-        text = "expected at least 2 with batch-norm, got 1; or name other fixes (--fixes none)"
-        raise recipe.fault(text, "training", "batch_size")
+    has_batchnorm = recipe.stack is not None and "batchnorm" in recipe.stack.norms
+    tries_batchnorm = any(name.startswith("batchnorm") for name in recipe.fix_names)
+    if (has_batchnorm or tries_batchnorm) and min(training.batch_size, samples) < 2:
+        advice = "" if has_batchnorm else "; or name other fixes (--fixes none)"
+        raise recipe.fault(f"expected at least 2 with batch-norm, got 1{advice}", "training", "batch_size")
     recipe.check_output_width(data.outputs)
 
 
