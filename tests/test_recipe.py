@@ -68,6 +68,7 @@ BAD = [
     (GOOD.replace("digits", "!mine x"), "1:7: data", "got one with the tag '!mine'; remove the tag"),
     (GOOD + "normalize: [0.1]\n", "3:12: normalize[1]", "expected [mean, std] with two finite numbers"),
     (GOOD + "normalize: [0.1, 0]\n", "3:18: normalize[1]", "std above 0, got 0"),
+    (GOOD + "device: tpu\n", "3:9: device", "expected auto, cpu, cuda, cuda:0 or mps, got 'tpu'"),
     (GOOD + "device: gpu\n", "3:9: device", "got 'gpu'; did you mean 'cuda'?"),
     # stack and model
     ("data: digits\n", "1:1: stack", "or model: package.module:callable, got neither"),
