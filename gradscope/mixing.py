@@ -14,10 +14,11 @@ from gradscope.observations import families, is_pure
 from gradscope.sweep_report import CellRow
 
 ALL, ACROSS = "all", "across families"
+AT_BEST_RATE = "each seed is scored at the learning rate that did best in the others; stacks that lack a rate are left out; "
 METHOD = (
-    "each seed is scored at the learning rate that did best in the other seeds; likewise the best pure stack, which meets the "
-    "best of as many mixed ones, averaged over all ways to draw them; stacks that lack a learning rate and linear ones are "
-    "left out; 95 % intervals by Student's t over the seeds, no narrower than the spread of all stacks allows"
+    "the best pure stack is the one that did best in the other seeds, and meets the best of as many mixed ones, averaged over "
+    "all ways to draw them; linear stacks are left out; 95 % intervals by Student's t over the seeds (three at least), no "
+    "narrower than the spread of all stacks allows"
 )
 
 
@@ -44,7 +45,7 @@ def mixing_of(rows: Sequence[CellRow]) -> Mixing | None:
         settings=single,
         seeds=seeds,
         rates=rates,
-        method=METHOD,
+        method=AT_BEST_RATE + METHOD if rates > 1 else METHOD,
     )
 
 

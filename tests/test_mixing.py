@@ -74,8 +74,10 @@ def test_mixes_within_a_layer_count_as_mixed():
 
 
 def test_without_learning_rates_it_says_so():
-    answer = mixing(lambda factors, seed, rng: noisy(rng), hidden=["64"]).answer
-    assert "at the one learning rate of the sweep, over 1 setting" in answer
+    found = mixing(lambda factors, seed, rng: noisy(rng), hidden=["64"])
+    assert "at the one learning rate of the sweep, over 1 setting" in found.answer
+    assert "rate" not in found.method
+    assert "the learning rate that did best" in mixing(lambda factors, seed, rng: noisy(rng), lr=["1", "2"]).method
 
 
 def test_wide_runs_cannot_tell():

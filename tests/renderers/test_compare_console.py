@@ -50,6 +50,16 @@ def test_tables_of_different_data_are_told():
     assert "12.5 % (B)" in text
 
 
+def test_a_narrow_page_leaves_out_columns_and_breaks_no_word():
+    one = of_result(made.made(made.product_grid(2, loss=["cross-entropy", "mse"], lr=["0.1", "0.01"]), lambda *_: 0.9), "a")
+    other = replace(one, rows=tuple(replace(row, values=(0.5,) * 5) for row in one.rows))
+    narrow, wide = (shown(compare(one, other), width) for width in (60, 120))
+    assert {"activations", "cross-entropy"} <= set(narrow.split())
+    assert "no room for 95 % and coll. A, B" in narrow
+    assert "no room" not in wide
+    assert "may hold 0" in " ".join(wide.split())
+
+
 def test_collapsed_runs_of_sweeps_stand_beside():
     text = shown(compare(*tables()), only_different=False)
     line = next(line for line in text.splitlines() if line.split()[:3] == ["sigmoid", "sigmoid", "relu"])
