@@ -99,7 +99,7 @@ def _varying_layers(rows: Sequence[CellRow]) -> list[int]:
 def _of_layers(numbers: Sequence[int]) -> _Axis:
     def part(row: CellRow) -> str:
         layers = layers_of(row.factors)
-        return stack_text([layers[i] for i in numbers if i < len(layers)])
+        return stack_text([layers[i] for i in numbers if i < len(layers)]) or ("no such layer" if layers else "")
 
     places = [str(i + 1) for i in numbers]
     title = f"activation of layer {places[0]}"

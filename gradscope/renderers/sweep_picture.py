@@ -91,18 +91,21 @@ class _Frame:
 
 def _headline(result: SweepResult) -> str:
     seeds = max((len(row.seeds) for row in result.rows), default=0)
-    metric = result.metric or "metric"
-    what = f"mean {metric} of {seeds} seeds" if seeds > 1 else metric
+    if not seeds:
+        return f"{result.recipe}: {counted(len(result.rows), 'cell')}, none of them trained yet"
+    what = f"mean {result.metric} of {seeds} seeds" if seeds > 1 else result.metric
     return f"{result.recipe}: {what}, in per cent, {counted(len(result.rows), 'cell')}"
 
 
 def _head(result: SweepResult, scale: Scale) -> Iterator[str]:
     yield f'<text class="title" x="{MARGIN}" y="26">{escape(_headline(result))}</text>'
     y = 40
-    yield f'<g transform="translate({MARGIN} {y})">'
-    yield from _legend(scale)
-    yield "</g>"
-    x = MARGIN + LEGEND + 40
+    x = MARGIN
+    if any(row.seeds for row in result.rows):  # else there is nothing that the colours would be of
+        yield f'<g transform="translate({MARGIN} {y})">'
+        yield from _legend(scale)
+        yield "</g>"
+        x += LEGEND + 40
     if any(row.collapsed for row in result.rows):
         yield f'<path class="corner" d="M{x} {y} h{CORNER} v{CORNER} z"/>'
         yield f'<text class="dim" x="{x + CORNER + 6}" y="{y + 9}">seeds that collapsed; full size: all of them</text>'

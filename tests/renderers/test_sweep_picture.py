@@ -123,3 +123,20 @@ def test_colours_go_from_dark_to_light_and_text_stands_out():
 def test_equal_values_are_in_the_middle_of_the_scale():
     assert Scale.of([0.9, 0.9]).place(0.9) == pytest.approx(0.5)
     assert Scale.of([]).place(0.5) >= 0
+
+
+def test_a_sweep_without_a_network_says_so_and_has_no_scale():
+    result = sweep_result([made.cell({"lr": "1"}, 2)], [[]], recipe="made")
+    assert "made: 1 cell, none of them trained yet" in [text.text for text in elements(result, "text")]
+    assert not elements(result, "linearGradient")
+
+
+def test_the_numbers_of_the_scale_do_not_touch():
+    for low, high in ((0.0, 1.0), (0.1, 0.9999), (0.5, 0.98)):
+        places = [Scale(low, high).place(tick) for tick in Scale(low, high).ticks()]
+        assert min(b - a for a, b in itertools.pairwise(places)) > 0.15
+
+
+def test_a_column_of_shallower_stacks_has_a_name():
+    cells = [*made.product_grid(2, ["relu", "tanh"]), *made.product_grid(3, ["relu", "tanh"])]
+    assert "no such layer" in heat_map(made.made(cells, lambda *_: 0.5, seeds=1)).columns
