@@ -16,7 +16,7 @@ from gradscope.renderers import FORMATS, load_renderer
 if TYPE_CHECKING:
     from gradscope.report import Report
 
-MAKES_ONE = "`gradscope diagnose RECIPE` makes one, or gradscope.watch(model, optimizer, log_dir); of a sweep name its own folder"
+MAKES_ONE = "`gradscope diagnose RECIPE` makes one, or gradscope.watch(model, optimizer, log_dir); name a sweep itself"
 FILES = ("report.json", "watch.json")
 DEPTHS = ("*", "*/*")  # where runs lie below a folder of runs: runs/<recipe>/<run>
 
