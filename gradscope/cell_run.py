@@ -7,19 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
+from pydantic import field_serializer, field_validator
 
 from gradscope.report import Number, Severity, Verdict
+from gradscope.saved_data import SavedPart
 
 SITES = "sites"
 """The column of a run's statistics that names the sites."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null")
-
-
-class Epoch(_Part):
+class Epoch(SavedPart):
     """What stood at the end of one epoch; `step` is the number of updates until then."""
 
     step: int
@@ -31,7 +28,7 @@ class Epoch(_Part):
     """Share of weights <= 0 of each linear layer, in order."""
 
 
-class RunFinding(_Part):
+class RunFinding(SavedPart):
     """One failure mode at one place."""
 
     rule: str
@@ -41,7 +38,7 @@ class RunFinding(_Part):
     first_step: int
 
 
-class CellRun(_Part):
+class CellRun(SavedPart):
     """One network of a sweep, trained and judged."""
 
     key: str

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from gradscope.report import Number
+from gradscope.saved_data import SavedPart
 
 SCHEMA = 1
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True)
-
-
-class Side(_Part):
+class Side(SavedPart):
     """One row of one table: mean over its distinct runs."""
 
     mean: Number
@@ -25,7 +22,7 @@ class Side(_Part):
     """Runs that collapsed; null where nobody looked."""
 
 
-class ComparedRow(_Part):
+class ComparedRow(SavedPart):
     """One row that both tables have. `difference` is a minus b; `tolerance` is what it may be."""
 
     factors: dict[str, str]
@@ -40,7 +37,7 @@ class ComparedRow(_Part):
     agrees: bool
 
 
-class Chance(_Part):
+class Chance(SavedPart):
     """The rows whose mean is at chance (no better than the best constant answer)."""
 
     chance: float
@@ -54,7 +51,7 @@ class Chance(_Part):
     """Rows that are at chance in one of them only."""
 
 
-class Table(_Part):
+class Table(SavedPart):
     """One of the two tables as a whole."""
 
     name: str
@@ -64,7 +61,7 @@ class Table(_Part):
     notes: list[str]
 
 
-class Comparison(_Part):
+class Comparison(SavedPart):
     """The whole comparison; rows in the order of table a."""
 
     schema_: int = Field(default=SCHEMA, alias="schema")

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from gradscope.report import Number
+from gradscope.saved_data import SavedPart
 
 MixingVerdict = Literal["helps", "harms", "no effect", "cannot tell"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True)
-
-
-class Level(_Part):
+class Level(SavedPart):
     """One value of a factor and the mean metric of its runs."""
 
     value: str
@@ -23,7 +18,7 @@ class Level(_Part):
     runs: int
 
 
-class FactorEffect(_Part):
+class FactorEffect(SavedPart):
     """How much of the metric's variance one factor explains.
 
     `derived` factors follow from the activations (all layers alike or not; one family or several): what they explain, the
@@ -46,7 +41,7 @@ class FactorEffect(_Part):
     """p_value corrected for the number of factors (Holm)."""
 
 
-class Factors(_Part):
+class Factors(SavedPart):
     """The analysis of variance of a sweep, with its assumptions."""
 
     cells: int
@@ -67,7 +62,7 @@ class Factors(_Part):
     """In plain words, what the shares rest on and whether it holds here."""
 
 
-class MixingEffect(_Part):
+class MixingEffect(SavedPart):
     """Mixed minus pure stacks, each with the learning rate that suits it; metrics are shares.
 
     `typical` compares the means of both sides. `best` compares the best pure stack with the best of as many mixed ones, drawn
@@ -92,7 +87,7 @@ class MixingEffect(_Part):
     best_verdict: MixingVerdict
 
 
-class Mixing(_Part):
+class Mixing(SavedPart):
     """Does mixing activations in one network help? Pure against mixed stacks, over shapes and optimizers."""
 
     answer: str

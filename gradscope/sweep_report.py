@@ -10,22 +10,19 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from gradscope.errors import TraceError
 from gradscope.factor_report import Factors, Mixing
 from gradscope.report import Number, Severity
+from gradscope.saved_data import SavedPart, read_part
 
 SCHEMA = 1
 FILE_NAME = "results.json"
 DIVERGED_RULE = "non-finite"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True)
-
-
-class CellFinding(_Part):
+class CellFinding(SavedPart):
     """One failure mode at one place of a cell's network: in which seeds it stands, and its earliest step among them."""
 
     rule: str
@@ -37,7 +34,7 @@ class CellFinding(_Part):
     first_step: int
 
 
-class EpochRow(_Part):
+class EpochRow(SavedPart):
     """What stood at the end of one epoch, one value per seed in the order of the row's `seeds`."""
 
     step: int
@@ -49,7 +46,7 @@ class EpochRow(_Part):
     """Share of weights <= 0: [seed][linear layer]."""
 
 
-class CellRow(_Part):
+class CellRow(SavedPart):
     """One cell: its factors and what its seeds came to. Without seeds it is not trained yet."""
 
     factors: dict[str, str]
@@ -91,7 +88,7 @@ class CellRow(_Part):
         return sorted(found | {seed for seed, value in values if not math.isfinite(value)})
 
 
-class SweepResult(_Part):
+class SweepResult(SavedPart):
     """A whole sweep, finished or not: one row per cell, in the grid's order."""
 
     schema_: int = Field(default=SCHEMA, alias="schema")
@@ -135,14 +132,7 @@ def load_result(path: Path) -> SweepResult:
     found = data.get("schema") if isinstance(data, dict) and "rows" in data else None
     if not isinstance(found, int):
         raise TraceError(f"{file}: expected a sweep's results (keys 'schema' and 'rows'), got another JSON file")
-    if found > SCHEMA:
-        raise TraceError(f"{file}: written with schema {found}, this gradscope reads up to {SCHEMA}; update gradscope")
-    try:
-        return SweepResult.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise TraceError(f"{file}: {key}: {first['msg']}; the file is damaged or was edited") from error
+    return read_part(SweepResult, data, file, schema=found, newest=SCHEMA)
 
 
 def _json_of(file: Path) -> object:

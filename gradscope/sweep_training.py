@@ -16,7 +16,7 @@ from gradscope.cell_run import CellRun, Epoch, RunFinding
 from gradscope.data import Data
 from gradscope.diagnosis import diagnose
 from gradscope.member_traces import MemberName
-from gradscope.stack import Population, StackLayer, StackMember
+from gradscope.stack import Population, StackMember
 from gradscope.trace import SITE_STATISTICS, UNIT_STATISTICS, Trace
 from gradscope.trained_arms import schedule_of
 from gradscope.training import Watching, task_of, train
@@ -81,8 +81,8 @@ class _WeightShares:
 
     def add(self, steps: int, network: nn.Module) -> None:
         assert isinstance(network, Population)
-        layers = [layer for layer in network.layers if isinstance(layer, StackLayer)]
-        shares = torch.stack([(layer.weight <= 0).flatten(1).float().mean(dim=1) for layer in layers], dim=1)
+        weights = [weight for weight, _ in network.linear_parameters()]
+        shares = torch.stack([(weight <= 0).flatten(1).float().mean(dim=1) for weight in weights], dim=1)
         self.found.append(shares.tolist())
 
 
