@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor
@@ -13,6 +15,7 @@ Output = Float[Tensor, "member batch output"]
 Target = Num[Tensor, "member batch *output"]
 
 CLASS_LOSSES = ("cross-entropy", "nll")
+_aten: Any = torch.ops.aten
 
 
 def unfit(loss: str, data: Data) -> str | None:
@@ -43,6 +46,24 @@ def losses(kind: str, output: Output, target: Target) -> Float[Tensor, " member"
         target = functional.one_hot(target, width).to(output.dtype)
     per_element = functional.mse_loss if kind == "mse" else functional.binary_cross_entropy_with_logits
     return per_element(output, target.to(output.dtype), reduction="none").mean(dim=(1, 2))
+
+
+def losses_with_gradient(kind: str, output: Output, target: Target) -> tuple[Float[Tensor, " member"], Output]:
+    """Return each member's loss, see `losses`, and its gradient at the outputs: to the bit what autograd makes of `losses`."""
+    if kind != "cross-entropy":
+        with torch.enable_grad():
+            leaf = output.detach().requires_grad_()
+            found = losses(kind, leaf, target)
+            (gradient,) = torch.autograd.grad(found, leaf, torch.ones_like(found))
+        return found.detach(), gradient
+    members, batch, width = output.shape
+    labels, none, ignored = target.reshape(-1), 0, -100  # torch's codes: no reduction; a label that is left out
+    logs = torch.log_softmax(output.reshape(-1, width), dim=1)
+    each, total = _aten.nll_loss_forward(logs, labels, None, none, ignored)
+    share = torch.ones_like(each) / batch
+    gradient = _aten.nll_loss_backward(share, logs, labels, None, none, ignored, total)
+    gradient = _aten._log_softmax_backward_data(gradient, logs, 1, logs.dtype)
+    return each.view(members, batch).mean(dim=1), gradient.view(output.shape)
 
 
 class Score:

@@ -126,6 +126,11 @@ class StackLayer(nn.Module):
 
         self.activation.site_labels = tuple(f"{index + 1}.{label}" for label in self.activation.labels)
 
+    @property
+    def is_linear_and_activation(self) -> bool:
+        """Whether there is nothing else in the layer."""
+        return all(norm.kind == "none" for norm in self.norms)
+
     def forward(
         self, x: Float[Tensor, "member batch input"], update: LinearUpdate | None = None
     ) -> Float[Tensor, "member batch output"]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, groupby
 
 import torch
 from jaxtyping import Float
@@ -48,6 +48,14 @@ class UnitActivation(nn.Module):
                 with seeded(seeds[part[0]]):
                     groups.append(_Group(blocks, len(part), build))
         self.groups = nn.ModuleList(groups)
+
+    def shared(self) -> Iterator[tuple[tuple[int, ...], int, int, nn.Module]]:
+        """Yield each function with the members that share it, neighbours, and its units from the first to before the last."""
+        for rows, group in zip(self.rows, self.groups, strict=True):
+            assert isinstance(group, _Group)
+            stops = list(accumulate(group.units))
+            for stop, units, function in zip(stops, group.units, group.functions, strict=True):
+                yield rows, stop - units, stop, function
 
     def forward(self, z: Float[Tensor, "member batch unit"]) -> Float[Tensor, "member batch unit"]:
         """Return the outputs a = f(z). A torch function mode sees the whole as one function, not its parts."""

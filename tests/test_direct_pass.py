@@ -1,0 +1,137 @@
+"""Steps without autograd's graph: the same bits as with it, whatever the network is made of, and only where nobody looks."""
+
+import pytest
+import torch
+from networks import class_data, names, number_data, population, stack
+from torch import nn
+
+from gradscope.activation_kernels import kernel_of
+from gradscope.activations import TABLE
+from gradscope.direct_pass import DirectPass, direct_pass
+from gradscope.elementwise import build_activation
+from gradscope.fused_update import linear_updates
+from gradscope.recipe import Training
+from gradscope.schedule import every
+from gradscope.training import Watching, make_optimizer, task_of, train
+
+HAVE_KERNELS = ["none", "relu", "tanh", "sigmoid", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "softplus", "hardtanh"]
+MIXED = [
+    stack(["selu", "relu", "none"]),
+    stack(["selu", "relu", "sigmoid"]),
+    stack([{"relu": 0.5, "tanh": 0.5}, "tanh", "selu"]),
+    stack(["tanh", {"gelu": 3, "none": 4}, "relu"]),
+]
+
+
+def trained(described, training, data, *, schedule, seeds=None):
+    network = population(*described, seeds=seeds or [1] * len(described)).to(data.x_train.dtype)
+    labels = names(*map(str, range(len(described))), seeds=seeds or [1] * len(described))
+    done = train(network, labels, data, training, task_of(data, training), Watching(schedule=schedule))
+    return [p.detach() for p in network.parameters()], done.traces[0].loss
+
+
+@pytest.fixture
+def steps_taken(monkeypatch):
+    """How many steps went without a graph."""
+    taken, step = [], DirectPass.step
+    monkeypatch.setattr(DirectPass, "step", lambda self, x, y: (taken.append(1), step(self, x, y))[1])
+    return taken
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("seeds", [[1, 1, 1, 1], [1, 2, 2, 1]], ids=["one batch for all", "batches by seed"])
+def test_mixed_members_come_to_the_same_bits_as_with_a_graph(dtype, seeds, steps_taken):
+    """A batch of 32 divides no 170 samples: the last one of an epoch is smaller."""
+    data, training = class_data(train=170, dtype=dtype), Training(lr=0.05, momentum=0.5, epochs=5, batch_size=32)
+    direct, losses = trained(MIXED, training, data, schedule=lambda step: False, seeds=seeds)
+    assert len(steps_taken) == 5 * 6
+    graph, graph_losses = trained(MIXED, training, data, schedule=every(1), seeds=seeds)
+    assert len(steps_taken) == 5 * 6
+    assert all(torch.equal(a, b) for a, b in zip(direct, graph, strict=True))
+    assert losses.tolist() == graph_losses.tolist()
+
+
+@pytest.mark.parametrize("activation", HAVE_KERNELS)
+@pytest.mark.parametrize("width", [1, 7, 500], ids="width {}".format)
+def test_a_kernel_gives_the_bits_of_torchs_module(activation, width):
+    (spec,) = [block.activation for block in stack([activation] * 3).layers[0].blocks]
+    module = build_activation(spec, allow_code=False)
+    kernel = kernel_of(module)
+    assert kernel is not None
+    draw = torch.Generator().manual_seed(width)
+    z = torch.randn(3, 32, width, generator=draw) * 4
+    z[0, 0, 0], z[1, 0, 0], z[2, 0, 0] = float("nan"), float("inf"), -0.0
+    gradient = torch.randn(3, 32, width, generator=draw)
+    wanted = module(leaf := z.clone().requires_grad_())
+    wanted.backward(gradient)
+    a = torch.empty_like(z) if kernel.needs_z else z
+    kernel.forward(z, a)
+    assert torch.equal(a.view(torch.int32), wanted.detach().view(torch.int32))
+    kernel.backward(gradient, z, a)
+    torch.testing.assert_close(gradient, leaf.grad, rtol=0, atol=0, equal_nan=True)
+
+
+def test_those_without_a_kernel_are_known(steps_taken):
+    """They train by autograd, see tests/test_fused_update.py for what comes of it."""
+    made = {name: getattr(nn, entry.torch_class) for name, entry in TABLE.items() if name != "threshold"}
+    assert {name for name, kind in made.items() if kernel_of(kind())} == set(HAVE_KERNELS)
+    trained([stack(["softsign", "relu", "none"])], Training(epochs=1), class_data(), schedule=lambda step: False)
+    assert not steps_taken
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "nll", "mse", "bce-with-logits"])
+def test_every_loss_comes_to_the_same_bits(loss, steps_taken):
+    described, data = [stack(["relu", "tanh", "sigmoid"]), stack(["selu", "tanh", "sigmoid"])], class_data()
+    training = Training(loss=loss, lr=0.05, epochs=2)
+    direct, losses = trained(described, training, data, schedule=lambda step: False)
+    assert steps_taken
+    graph, graph_losses = trained(described, training, data, schedule=every(1))
+    assert all(torch.equal(a, b) for a, b in zip(direct, graph, strict=True))
+    assert losses.tolist() == graph_losses.tolist()
+
+
+def test_numbers_as_targets_come_to_the_same_bits(steps_taken):
+    training = Training(loss="mse", lr=0.05, epochs=2)
+    direct, _ = trained([stack()], training, number_data(), schedule=lambda step: False)
+    assert steps_taken
+    graph, _ = trained([stack()], training, number_data(), schedule=every(1))
+    assert all(torch.equal(a, b) for a, b in zip(direct, graph, strict=True))
+
+
+def test_only_steps_that_are_not_recorded_go_without_a_graph(steps_taken):
+    data, training = class_data(train=160), Training(epochs=2, batch_size=16)
+    _, _ = trained([stack()], training, data, schedule=every(5))
+    assert len(steps_taken) == 20 - 4
+
+
+@pytest.mark.parametrize(
+    ("described", "training"),
+    [
+        (stack(norm="batchnorm-all"), Training()),
+        (stack(norm="batchnorm-last"), Training()),
+        (stack(norm="layernorm-all"), Training()),
+        (stack(["prelu", "relu", "none"]), Training()),
+        (stack(["rrelu", "relu", "none"]), Training()),
+        (stack(), Training(optimizer="adam")),
+    ],
+    ids=["batchnorm-all", "batchnorm-last", "layernorm-all", "prelu", "rrelu", "adam"],
+)
+def test_whatever_is_more_than_linear_layers_and_activations_keeps_the_graph(described, training):
+    network = population(described)
+    updates = linear_updates(network.linear_parameters(), make_optimizer(network, training))
+    assert direct_pass(network, updates, "cross-entropy") is None
+
+
+def test_a_hook_of_someones_own_keeps_the_graph():
+    network = population(stack())
+    updates = linear_updates(network.linear_parameters(), make_optimizer(network, Training()))
+    assert direct_pass(network, updates, "cross-entropy") is not None
+    handle = network.layers[1].activation.register_forward_hook(lambda module, args, output: None)
+    assert direct_pass(network, updates, "cross-entropy") is None
+    handle.remove()
+    assert direct_pass(network, updates, "cross-entropy") is not None
+
+
+def test_a_plain_network_keeps_the_graph():
+    network = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    assert direct_pass(network, [], "cross-entropy") is None
