@@ -41,23 +41,23 @@ class DirectPass:
         layers = self._layers_for(x)
         inputs = [x, *(layer.a for layer in layers)]
         for layer, update, given in zip(layers, self._updates, inputs, strict=False):
-            torch.baddbmm(update.bias, given, update.weight, out=layer.z)
+            update.preactivations(given, out=layer.z)
             layer.activate()
         found, gradient = losses_with_gradient(self._loss, layers[-1].a, target)
         layers[-1].grad.copy_(gradient)
         for i in reversed(range(len(layers))):
             layers[i].pass_back()
             if i:  # with the weights as they were; samples need no gradient
-                torch.bmm(layers[i].grad, self._updates[i].transposed, out=layers[i - 1].grad)
+                self._updates[i].gradient_at_input(layers[i].grad, out=layers[i - 1].grad)
             self._updates[i].take(inputs[i], layers[i].grad)
         return found
 
     def _layers_for(self, x: Tensor) -> list[_Layer]:
         batch = x.shape[1]
         if batch not in self._tensors:
+            shapes = [(len(x), update.units, batch) for update in self._updates]  # in memory as `linear` leaves it
             self._tensors[batch] = [
-                _Layer(parts, x.new_empty(len(x), batch, update.bias.shape[-1]))
-                for parts, update in zip(self._layers, self._updates, strict=True)
+                _Layer(parts, x.new_empty(shape).mT) for parts, shape in zip(self._layers, shapes, strict=True)
             ]
         return self._tensors[batch]
 
@@ -91,8 +91,8 @@ class _Layer:
 
     def pass_back(self) -> None:
         """Make of the gradient at the outputs the one at the pre-activations."""
-        for kernel, z, a, gradient in self._calls:
-            kernel.backward(gradient, z, a)
+        for kernel, z, a, grad in self._calls:
+            kernel.backward(grad, z, a)
 
 
 def direct_pass(network: nn.Module, updates: Sequence[LinearUpdate], loss: str) -> DirectPass | None:

@@ -28,24 +28,37 @@ class LinearUpdate:
         """
         group = optimizer.param_groups[0]
         self.parameters = (weight, bias)
-        self.weight, self.bias = weight.detach(), bias.detach().unsqueeze(1)  # the same memory
-        self.transposed = self.weight.transpose(1, 2)
+        self.units = bias.shape[1]
+        self._weight, self._bias = weight.detach().mT, bias.detach().unsqueeze(2)  # the same memory; [member, output, ...]
         self._lr, self._momentum, self._decay = float(group["lr"]), float(group["momentum"]), float(group["weight_decay"])
         self._optimizer = optimizer
         self.waits = False  # for `take_held`, so that others may look at the gradients first
         self._held: list[tuple[Tensor, Tensor]] = []
         self._of_weight: Tensor | None = None
         self._of_bias: Tensor | None = None
-        self._ones = weight.new_ones(0)
+        self._ones = weight.new_ones(0, 0, 0)
+
+    def preactivations(
+        self, x: Float[Tensor, "member batch input"], out: Tensor | None = None
+    ) -> Float[Tensor, "member batch output"]:
+        """Return x W + b, written to `out` if it is given."""
+        return torch.baddbmm(self._bias, self._weight, x.mT, out=None if out is None else out.mT).mT
+
+    def gradient_at_input(
+        self, grad_z: Float[Tensor, "member batch output"], out: Tensor | None = None
+    ) -> Float[Tensor, "member batch input"]:
+        """Return what passes back through the weights as they are, written to `out` if it is given."""
+        return torch.bmm(self._weight.mT, grad_z.mT.contiguous(), out=None if out is None else out.mT).mT
 
     def take(self, x: Float[Tensor, "member batch input"], grad_z: Float[Tensor, "member batch output"]) -> None:
         """Update weight and bias with the gradient at the layer's pre-activations."""
         if self._of_weight is None or self._of_bias is None:
             self._of_weight, self._of_bias = self._buffers()
-        if self._ones.shape[-1] != grad_z.shape[1]:
-            self._ones = grad_z.new_ones(len(grad_z), 1, grad_z.shape[1])
-        self._move(self.weight, self._of_weight, x.transpose(1, 2), grad_z)
-        self._move(self.bias, self._of_bias, self._ones, grad_z)
+        if self._ones.shape[1] != grad_z.shape[1]:
+            self._ones = grad_z.new_ones(len(grad_z), grad_z.shape[1], 1)
+        by_output = grad_z.mT.contiguous()
+        self._move(self._weight, self._of_weight, by_output, x)
+        self._move(self._bias, self._of_bias, by_output, self._ones)
 
     def hold(self, x: Tensor, grad_z: Tensor) -> None:
         """Keep for `take_held` what an update is made of."""
@@ -80,25 +93,38 @@ class LinearUpdate:
                 found.append(buffer)
             else:
                 found.append(state["momentum_buffer"])
-        return found[0], found[1].unsqueeze(1)
+        return found[0].mT, found[1].unsqueeze(2)
 
 
 class _UpdatedLinear(torch.autograd.Function):
-    """Forward: z = x W + b. Backward: the gradient at x, and the update of W and b on the way."""
+    """Forward: z = x W + b. Backward: the gradient at x, and on the way the update of W and b, or their gradients."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, update: LinearUpdate) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, update: LinearUpdate) -> Tensor:  # noqa: ANN401, ARG004
         ctx.save_for_backward(x)
         ctx.update = update
-        return torch.baddbmm(update.bias, x, update.weight)
+        return update.preactivations(x)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_z: Tensor) -> tuple[Tensor | None, None, None]:  # noqa: ANN401
+    def backward(ctx: Any, grad_z: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:  # noqa: ANN401
         (x,), update = ctx.saved_tensors, ctx.update
-        grad_x = torch.bmm(grad_z, update.transposed) if ctx.needs_input_grad[0] else None
+        grad_x = update.gradient_at_input(grad_z) if ctx.needs_input_grad[0] else None
+        if update.waits:
+            update.hold(x, grad_z)
+            return grad_x, torch.bmm(grad_z.mT, x).mT, grad_z.sum(dim=1), None
         update.take(x, grad_z)  # after the product with the weights as they were
-        return grad_x, None, None
+        return grad_x, None, None, None
+
+
+def linear(
+    x: Float[Tensor, "member batch input"], weight: Float[Tensor, "member input output"], bias: Float[Tensor, "member output"]
+) -> Float[Tensor, "member batch output"]:
+    """Return x W + b. It lies in memory as [member, output, batch], and `weight` as [member, output, input].
+
+    So the products of a step take some 5 % less time, and the weights' gradient comes out of its product without a copy.
+    """
+    return torch.baddbmm(bias.unsqueeze(2), weight.mT, x.mT).mT
 
 
 def updated_linear(x: Float[Tensor, "member batch input"], update: LinearUpdate) -> Float[Tensor, "member batch output"]:
@@ -106,12 +132,7 @@ def updated_linear(x: Float[Tensor, "member batch input"], update: LinearUpdate)
 
     An update that waits leaves the gradients in `.grad`, as an ordinary layer does, until it is told to go on.
     """
-    if not update.waits:
-        return _UpdatedLinear.apply(x, update.parameters[0], update)  # type: ignore[no-any-return]
-    weight, bias = update.parameters
-    z = torch.baddbmm(bias.unsqueeze(1), x, weight)
-    z.register_hook(lambda grad_z: update.hold(x, grad_z))
-    return z
+    return _UpdatedLinear.apply(x, *update.parameters, update)  # type: ignore[no-any-return]
 
 
 def linear_updates(layers: Sequence[tuple[nn.Parameter, nn.Parameter]], optimizer: torch.optim.Optimizer) -> list[LinearUpdate]:

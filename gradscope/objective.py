@@ -37,13 +37,11 @@ def losses(kind: str, output: Output, target: Target) -> Float[Tensor, " member"
         output: the networks' outputs.
         target: labels [member batch] or numbers [member batch output].
     """
-    members, batch, width = output.shape
     if kind in CLASS_LOSSES:
         per_sample = functional.cross_entropy if kind == "cross-entropy" else functional.nll_loss
-        flat = per_sample(output.reshape(-1, width), target.reshape(-1), reduction="none")
-        return flat.view(members, batch).mean(dim=1)
+        return per_sample(output.mT, target, reduction="none").mean(dim=1)  # by class first, as a population's outputs lie
     if not target.is_floating_point():
-        target = functional.one_hot(target, width).to(output.dtype)
+        target = functional.one_hot(target, output.shape[-1]).to(output.dtype)
     per_element = functional.mse_loss if kind == "mse" else functional.binary_cross_entropy_with_logits
     return per_element(output, target.to(output.dtype), reduction="none").mean(dim=(1, 2))
 
@@ -56,14 +54,12 @@ def losses_with_gradient(kind: str, output: Output, target: Target) -> tuple[Flo
             found = losses(kind, leaf, target)
             (gradient,) = torch.autograd.grad(found, leaf, torch.ones_like(found))
         return found.detach(), gradient
-    members, batch, width = output.shape
-    labels, none, ignored = target.reshape(-1), 0, -100  # torch's codes: no reduction; a label that is left out
-    logs = torch.log_softmax(output.reshape(-1, width), dim=1)
-    each, total = _aten.nll_loss_forward(logs, labels, None, none, ignored)
-    share = torch.ones_like(each) / batch
-    gradient = _aten.nll_loss_backward(share, logs, labels, None, none, ignored, total)
-    gradient = _aten._log_softmax_backward_data(gradient, logs, 1, logs.dtype)
-    return each.view(members, batch).mean(dim=1), gradient.view(output.shape)
+    labels, none, ignored = target.unsqueeze(1), 0, -100  # torch's codes: no reduction; a label that is left out
+    logs = torch.log_softmax(output.mT, dim=1)
+    each, total = _aten.nll_loss2d_forward(logs.unsqueeze(2), labels, None, none, ignored)
+    share = torch.full_like(each, 1 / output.shape[1])
+    gradient = _aten.nll_loss2d_backward(share, logs.unsqueeze(2), labels, None, none, ignored, total).squeeze(2)
+    return each.squeeze(1).mean(dim=1), _aten._log_softmax_backward_data(gradient, logs, 1, logs.dtype).mT
 
 
 class Score:

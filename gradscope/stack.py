@@ -19,7 +19,7 @@ from gradscope.activation_gain import matched_gains
 from gradscope.activations import ActivationSpec
 from gradscope.elementwise import build_activation
 from gradscope.errors import DataError
-from gradscope.fused_update import LinearUpdate, updated_linear
+from gradscope.fused_update import LinearUpdate, linear, updated_linear
 from gradscope.initial_weights import initial_linear, layer_seed
 from gradscope.recipe import Stack
 from gradscope.recipe_stack import MOST_LAYERS
@@ -114,8 +114,7 @@ class StackLayer(nn.Module):
             initial_linear(inputs, outputs, member.stack.init, member.seed, index, gain)
             for member, gain in zip(members, gains, strict=True)
         ]
-        # [member, input, output]: laid out so, the weights' gradient comes out of its product without a copy
-        self.weight = nn.Parameter(torch.stack([weight.T for weight, _ in drawn]))
+        self.weight = nn.Parameter(torch.stack([weight for weight, _ in drawn]).mT)  # see `linear` for how it lies in memory
         self.bias = nn.Parameter(torch.stack([bias for _, bias in drawn]))
         kinds = [member.stack.norms[index] for member in members]
         self.norms = nn.ModuleList(
@@ -135,12 +134,12 @@ class StackLayer(nn.Module):
         self, x: Float[Tensor, "member batch input"], update: LinearUpdate | None = None
     ) -> Float[Tensor, "member batch output"]:
         """Return the activated outputs."""
-        z = updated_linear(x, update) if update else torch.baddbmm(self.bias.unsqueeze(1), x, self.weight)
+        z = updated_linear(x, update) if update else linear(x, self.weight, self.bias)
         if len(self.norms) == 1:
             z = self.norms[0](z)
         else:
             parts = z.split([len(norm.rows) for norm in self.norms])  # type: ignore[arg-type]
-            z = torch.cat([norm(part) for norm, part in zip(self.norms, parts, strict=True)])
+            z = torch.cat([norm(part).mT for norm, part in zip(self.norms, parts, strict=True)]).mT
         return self.activation(z)  # type: ignore[no-any-return]
 
 
@@ -173,9 +172,8 @@ class _Norm(nn.Module):
         members, batch, units = z.shape
         if self.training and batch < 2:
             raise DataError("batch-norm has no variance in a batch of one sample; expected training.batch_size of at least 2")
-        side_by_side = z.transpose(0, 1).reshape(batch, members * units)  # every unit of every member is a channel
         normalised = functional.batch_norm(
-            side_by_side,
+            z.mT.reshape(1, members * units, batch),  # every unit of every member is a channel, and the batch its one sample
             self.running_mean.view(-1),  # type: ignore[operator]
             self.running_var.view(-1),  # type: ignore[operator]
             self.weight.view(-1),
@@ -184,4 +182,4 @@ class _Norm(nn.Module):
             momentum=self.MOMENTUM,
             eps=self.EPS,
         )
-        return normalised.view(batch, members, units).transpose(0, 1)
+        return normalised.view(members, units, batch).mT

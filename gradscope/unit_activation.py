@@ -64,7 +64,7 @@ class UnitActivation(nn.Module):
         if len(self.groups) == 1:
             return self.groups[0](z)  # type: ignore[no-any-return]
         parts = z.split([len(rows) for rows in self.rows])
-        return torch.cat([group(part) for group, part in zip(self.groups, parts, strict=True)])
+        return torch.cat([group(part).mT for group, part in zip(self.groups, parts, strict=True)]).mT  # as z lies in memory
 
 
 class _Group(nn.Module):
@@ -77,7 +77,7 @@ class _Group(nn.Module):
         if len(self.functions) == 1:
             return self.functions[0](z)  # type: ignore[no-any-return]
         parts = z.split(self.units, dim=-1)
-        return torch.cat([function(part) for function, part in zip(self.functions, parts, strict=True)], dim=-1)
+        return torch.cat([function(part).mT for function, part in zip(self.functions, parts, strict=True)], dim=1).mT
 
 
 class MemberPReLU(nn.Module):

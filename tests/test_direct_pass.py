@@ -51,6 +51,20 @@ def test_mixed_members_come_to_the_same_bits_as_with_a_graph(dtype, seeds, steps
     assert losses.tolist() == graph_losses.tolist()
 
 
+@pytest.mark.parametrize("per", ["member", "unit"])
+def test_all_activations_side_by_side_come_to_the_same_bits(per, steps_taken):
+    """Widths that vector instructions divide, and some that they do not."""
+    if per == "member":
+        described = [stack([name] * 3, hidden=(64, 37)) for name in HAVE_KERNELS]
+    else:
+        described = [stack([dict.fromkeys(HAVE_KERNELS, 5), dict.fromkeys(HAVE_KERNELS, 3), "none"], hidden=(60, 36))] * 2
+    data, training = class_data(train=75), Training(lr=0.02, momentum=0.5, epochs=2, batch_size=32)
+    direct, _ = trained(described, training, data, schedule=lambda step: False)
+    assert steps_taken
+    graph, _ = trained(described, training, data, schedule=every(1))
+    assert all(torch.equal(a, b) for a, b in zip(direct, graph, strict=True))
+
+
 @pytest.mark.parametrize("activation", HAVE_KERNELS)
 @pytest.mark.parametrize("width", [1, 7, 500], ids="width {}".format)
 def test_a_kernel_gives_the_bits_of_torchs_module(activation, width):
