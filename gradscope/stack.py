@@ -82,7 +82,7 @@ class Population(nn.Module):
         return x
 
     def linear_parameters(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
-        """Return weight [member, input, output] and bias [member, output] of each layer."""
+        """Return weight [member, output, input] and bias [member, output] of each layer."""
         return [(layer.weight, layer.bias) for layer in self.layers if isinstance(layer, StackLayer)]
 
     def named_member_parameters(self) -> list[tuple[str, nn.Parameter, tuple[int, ...]]]:
@@ -114,7 +114,7 @@ class StackLayer(nn.Module):
             initial_linear(inputs, outputs, member.stack.init, member.seed, index, gain)
             for member, gain in zip(members, gains, strict=True)
         ]
-        self.weight = nn.Parameter(torch.stack([weight for weight, _ in drawn]).mT)  # see `linear` for how it lies in memory
+        self.weight = nn.Parameter(torch.stack([weight for weight, _ in drawn]))
         self.bias = nn.Parameter(torch.stack([bias for _, bias in drawn]))
         kinds = [member.stack.norms[index] for member in members]
         self.norms = nn.ModuleList(

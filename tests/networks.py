@@ -119,7 +119,7 @@ def train_alone(network, data, training, seed, steps, loss=nn.functional.cross_e
 
 def member_weights(network, i):
     """Member i's weights [output, input] and biases, layer by layer."""
-    return [(layer.weight[i].detach().T, layer.bias[i].detach()) for layer in network.layers]
+    return [(layer.weight[i].detach(), layer.bias[i].detach()) for layer in network.layers]
 
 
 def sigmoid(z):

@@ -179,10 +179,10 @@ def test_the_products_are_those_of_forward_and_backward(benchmarks, place, stack
     contender = benchmarks("sweep_contenders").Products(place, benchmarks("sweep_cases").QUICK, stacked)
     assert contender.run(0, 2) == 2 * stacked
     for i, (x, weight) in enumerate(zip(contender.x, contender.weights, strict=True)):
-        torch.testing.assert_close(contender.z[i], x @ weight)
-        torch.testing.assert_close(contender.grads[i], x.mT @ contender.grad_z[i])
+        torch.testing.assert_close(contender.z[i], weight @ x)
+        torch.testing.assert_close(contender.grads[i], contender.grad_z[i] @ x.mT)
         if i:
-            torch.testing.assert_close(contender.grad_x[i], contender.grad_z[i] @ weight.mT)
+            torch.testing.assert_close(contender.grad_x[i], weight.mT @ contender.grad_z[i])
 
 
 def test_a_standing_training_takes_as_many_steps_as_it_is_told(benchmarks, place, tiny):
