@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946, 1.
 class Kernel(NamedTuple):
     """One activation a = f(z), element by element."""
 
-    forward: Callable[[Tensor, Tensor], object]  # z, and where a is written; both the same, unless z is needed afterwards
+    forward: Callable[[Tensor, Tensor], object]  # z, and where a is written: onto z, where that is not needed afterwards
     backward: Callable[[Tensor, Tensor, Tensor], object]  # gradient at a, overwritten with the one at z; z; a
     needs_z: bool = True  # for the gradient; otherwise a is enough
 
@@ -65,13 +66,18 @@ def _leaky_relu(module: Any) -> Kernel:  # noqa: ANN401
     )
 
 
-def _exponential(alpha: float, scale: float, input_scale: float) -> Kernel:
+def _exponential(alpha: float, scale: float, input_scale: float, backward_scale: float | None = None) -> Kernel:
     """Return the kernel of ELU and of what torch makes of it."""
-    factors = (alpha, scale, input_scale)
+    back = input_scale if backward_scale is None else backward_scale
     return Kernel(
-        lambda z, a: aten.elu.out(z, *factors, out=a),
-        lambda grad, z, a: aten.elu_backward.grad_input(grad, *factors, False, z, grad_input=grad),
+        lambda z, a: aten.elu.out(z, alpha, scale, input_scale, out=a),
+        lambda grad, z, a: aten.elu_backward.grad_input(grad, alpha, scale, back, False, z, grad_input=grad),
     )
+
+
+def _celu(module: Any) -> Kernel:  # noqa: ANN401
+    alpha = module.alpha
+    return _exponential(alpha, 1.0, 1.0 / alpha, 1.0 / float(np.float32(alpha)))  # autograd keeps alpha in single precision
 
 
 def _gelu(module: Any) -> Kernel:  # noqa: ANN401
@@ -113,7 +119,7 @@ _KERNELS: dict[type[nn.Module], Callable[[Any], Kernel]] = {
     nn.LeakyReLU: _leaky_relu,
     nn.ELU: lambda module: _exponential(module.alpha, 1.0, 1.0),
     nn.SELU: lambda module: _exponential(*SELU),
-    nn.CELU: lambda module: _exponential(module.alpha, 1.0, 1.0 / module.alpha),
+    nn.CELU: _celu,
     nn.GELU: _gelu,
     nn.SiLU: _silu,
     nn.Softplus: _softplus,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from gradscope.activation_kernels import Kernel, kernel_of
 from gradscope.fused_update import LinearUpdate
@@ -19,13 +20,16 @@ from gradscope.objective import losses_with_gradient
 from gradscope.stack import Population, StackLayer
 from gradscope.unit_activation import UnitActivation
 
+DEVICES = ("cpu", "cuda")
+"""Where writing to strided memory that stands is known to work."""
+
 
 class DirectPass:
     """Forward and backward pass and update of one population, see `direct_pass`."""
 
     def __init__(self, layers: Sequence[Sequence[_Part]], updates: Sequence[LinearUpdate], loss: str) -> None:
         self._layers, self._updates, self._loss = layers, updates, loss
-        self._tensors: dict[int, list[_Layer]] = {}  # by batch size: an epoch's last batch may be smaller
+        self._batch, self._tensors = 0, list[_Layer]()  # of the last batch's size: an epoch's last one may be smaller
 
     @torch.no_grad()
     def step(
@@ -54,12 +58,11 @@ class DirectPass:
 
     def _layers_for(self, x: Tensor) -> list[_Layer]:
         batch = x.shape[1]
-        if batch not in self._tensors:
+        if batch != self._batch:
             shapes = [(len(x), update.units, batch) for update in self._updates]  # in memory as `linear` leaves it
-            self._tensors[batch] = [
-                _Layer(parts, x.new_empty(shape).mT) for parts, shape in zip(self._layers, shapes, strict=True)
-            ]
-        return self._tensors[batch]
+            self._tensors = [_Layer(parts, x.new_empty(shape).mT) for parts, shape in zip(self._layers, shapes, strict=True)]
+            self._batch = batch
+        return self._tensors
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ def direct_pass(network: nn.Module, updates: Sequence[LinearUpdate], loss: str) 
     """
     if type(network) is not Population or len(updates) != len(network.layers) or _has_hooks(network):
         return None
+    if network.layers[0].weight.device.type not in DEVICES:
+        return None
     layers = [_parts(layer) for layer in network.layers]
     return DirectPass(layers, updates, loss) if all(layers) else None
 
@@ -125,4 +130,4 @@ def _parts(layer: nn.Module) -> list[_Part]:
 def _has_hooks(network: nn.Module) -> bool:
     """Tell whether anyone waits for a call of a module, which would not come."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, kind) for module in network.modules() for kind in kinds)
+    return bool(_has_any_global_hook()) or any(getattr(module, kind) for module in network.modules() for kind in kinds)

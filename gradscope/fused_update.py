@@ -40,9 +40,9 @@ class LinearUpdate:
 
     def preactivations(
         self, x: Float[Tensor, "member batch input"], out: Tensor | None = None
-    ) -> Float[Tensor, "member batch output"]:
-        """Return x W^T + b, written to `out` if it is given."""
-        return torch.baddbmm(self._bias, self._weight, x.mT, out=None if out is None else out.mT).mT
+    ) -> Float[Tensor, "member output batch"]:
+        """Return x W^T + b, by unit; written to `out` if it is given, [member batch output]."""
+        return torch.baddbmm(self._bias, self._weight, x.mT, out=None if out is None else out.mT)
 
     def gradient_at_input(
         self, grad_z: Float[Tensor, "member batch output"], out: Tensor | None = None
@@ -97,22 +97,22 @@ class LinearUpdate:
 
 
 class _UpdatedLinear(torch.autograd.Function):
-    """Forward: z = x W^T + b. Backward: the gradient at x, and on the way the update of W and b, or their gradients."""
+    """Forward: z = x W^T + b as [member, output, batch]. Backward: the gradient at x, and the update of W and b or theirs."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, update: LinearUpdate) -> Tensor:  # noqa: ANN401, ARG004
         ctx.save_for_backward(x)
         ctx.update = update
-        return update.preactivations(x)
+        return update.preactivations(x)  # no view, since an activation may work in place
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_z: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:  # noqa: ANN401
-        (x,), update = ctx.saved_tensors, ctx.update
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:  # noqa: ANN401
+        (x,), update, grad_z = ctx.saved_tensors, ctx.update, grad.mT
         grad_x = update.gradient_at_input(grad_z) if ctx.needs_input_grad[0] else None
         if update.waits:
             update.hold(x, grad_z)
-            return grad_x, torch.bmm(grad_z.mT, x), grad_z.sum(dim=1), None
+            return grad_x, torch.bmm(grad, x), grad.sum(dim=2), None
         update.take(x, grad_z)  # after the product with the weights as they were
         return grad_x, None, None, None
 
@@ -129,7 +129,7 @@ def updated_linear(x: Float[Tensor, "member batch input"], update: LinearUpdate)
 
     An update that waits leaves the gradients in `.grad`, as an ordinary layer does, until it is told to go on.
     """
-    return _UpdatedLinear.apply(x, *update.parameters, update)  # type: ignore[no-any-return]
+    return _UpdatedLinear.apply(x, *update.parameters, update).mT  # type: ignore[no-any-return]
 
 
 def linear_updates(layers: Sequence[tuple[nn.Parameter, nn.Parameter]], optimizer: torch.optim.Optimizer) -> list[LinearUpdate]:

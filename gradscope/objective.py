@@ -30,7 +30,7 @@ def unfit(loss: str, data: Data) -> str | None:
 def losses(kind: str, output: Output, target: Target) -> Float[Tensor, " member"]:
     """Return the mean loss over the batch of each member.
 
-    Class labels become one-hot vectors for mse and bce-with-logits.
+    Class labels become one-hot vectors for mse and bce-with-logits. All is computed by output, as a population's outputs lie.
 
     Args:
         kind: cross-entropy (over the activated output), nll (the output holds log-probabilities), mse, bce-with-logits.
@@ -39,11 +39,11 @@ def losses(kind: str, output: Output, target: Target) -> Float[Tensor, " member"
     """
     if kind in CLASS_LOSSES:
         per_sample = functional.cross_entropy if kind == "cross-entropy" else functional.nll_loss
-        return per_sample(output.mT, target, reduction="none").mean(dim=1)  # by class first, as a population's outputs lie
+        return per_sample(output.mT, target, reduction="none").mean(dim=1)
     if not target.is_floating_point():
         target = functional.one_hot(target, output.shape[-1]).to(output.dtype)
     per_element = functional.mse_loss if kind == "mse" else functional.binary_cross_entropy_with_logits
-    return per_element(output, target.to(output.dtype), reduction="none").mean(dim=(1, 2))
+    return per_element(output.mT, target.to(output.dtype).mT, reduction="none").mean(dim=(1, 2))
 
 
 def losses_with_gradient(kind: str, output: Output, target: Target) -> tuple[Float[Tensor, " member"], Output]:

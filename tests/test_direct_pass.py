@@ -4,6 +4,7 @@ import pytest
 import torch
 from networks import class_data, names, number_data, population, stack
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from gradscope.activation_kernels import kernel_of
 from gradscope.activations import TABLE
@@ -65,7 +66,17 @@ def test_all_activations_side_by_side_come_to_the_same_bits(per, steps_taken):
     assert all(torch.equal(a, b) for a, b in zip(direct, graph, strict=True))
 
 
-@pytest.mark.parametrize("activation", HAVE_KERNELS)
+WITH_PARAMETERS = [
+    *({"celu": {"alpha": alpha}} for alpha in (0.03, 0.3, 1.7)),
+    {"elu": {"alpha": 0.3}},
+    {"leaky_relu": {"negative_slope": 0.17}},
+    {"softplus": {"beta": 1.3, "threshold": 2.0}},
+    {"hardtanh": {"min_val": -0.3, "max_val": 0.7}},
+    {"gelu": {"approximate": "tanh"}},
+]
+
+
+@pytest.mark.parametrize("activation", [*HAVE_KERNELS, *WITH_PARAMETERS], ids=str)
 @pytest.mark.parametrize("width", [1, 7, 500], ids="width {}".format)
 def test_a_kernel_gives_the_bits_of_torchs_module(activation, width):
     (spec,) = [block.activation for block in stack([activation] * 3).layers[0].blocks]
@@ -104,12 +115,16 @@ def test_every_loss_comes_to_the_same_bits(loss, steps_taken):
     assert losses.tolist() == graph_losses.tolist()
 
 
-def test_numbers_as_targets_come_to_the_same_bits(steps_taken):
-    training = Training(loss="mse", lr=0.05, epochs=2)
-    direct, _ = trained([stack()], training, number_data(), schedule=lambda step: False)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("last", [["relu"], ["gelu"], ["selu"], ["gelu", "silu", "gelu"], ["silu", "none", "tanh"]], ids=str)
+def test_numbers_as_targets_come_to_the_same_bits(last, dtype, steps_taken):
+    described = [stack(["relu", "tanh", name]) for name in last]
+    training, data = Training(loss="mse", lr=0.05, epochs=2), number_data(dtype=dtype)
+    direct, losses = trained(described, training, data, schedule=lambda step: False)
     assert steps_taken
-    graph, _ = trained([stack()], training, number_data(), schedule=every(1))
+    graph, graph_losses = trained(described, training, data, schedule=every(1))
     assert all(torch.equal(a, b) for a, b in zip(direct, graph, strict=True))
+    assert losses.tolist() == graph_losses.tolist()
 
 
 def test_only_steps_that_are_not_recorded_go_without_a_graph(steps_taken):
@@ -140,12 +155,38 @@ def test_a_hook_of_someones_own_keeps_the_graph():
     network = population(stack())
     updates = linear_updates(network.linear_parameters(), make_optimizer(network, Training()))
     assert direct_pass(network, updates, "cross-entropy") is not None
-    handle = network.layers[1].activation.register_forward_hook(lambda module, args, output: None)
-    assert direct_pass(network, updates, "cross-entropy") is None
-    handle.remove()
+    for register in (network.layers[1].activation.register_forward_hook, register_module_forward_hook):
+        handle = register(lambda module, args, output: None)
+        try:
+            assert direct_pass(network, updates, "cross-entropy") is None
+        finally:
+            handle.remove()
     assert direct_pass(network, updates, "cross-entropy") is not None
 
 
 def test_a_plain_network_keeps_the_graph():
     network = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
     assert direct_pass(network, [], "cross-entropy") is None
+
+
+def test_the_networks_own_products_are_no_blind_spot():
+    """They are functions of gradscope's own in the graph of a recorded step, and what goes through them is seen."""
+    network, data, training = population(stack()), class_data(), Training(epochs=1)
+    done = train(network, names("0", seeds=[1]), data, training, task_of(data, training), Watching(schedule=every(2)))
+    assert done.traces[0].unseen == ()
+
+
+def in_place(z):
+    return z.relu_()
+
+
+@pytest.mark.parametrize("schedule", [every(1), lambda step: False], ids=["watched", "not watched"])
+def test_an_activation_of_ones_own_may_work_in_place(schedule):
+    described, plain = stack([f"{__name__}:in_place"] * 3), stack(["relu"] * 3)
+    data, training = class_data(), Training(lr=0.05, epochs=2)
+    found = []
+    for one in (described, plain):
+        network = population(one, allow_code=True)
+        train(network, names("0", seeds=[1]), data, training, task_of(data, training), Watching(schedule=schedule))
+        found.append([p.detach() for p in network.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

@@ -232,7 +232,7 @@ def test_transmissions_multiply_to_the_measured_attenuation():
 
 def through(network, x, shift):
     """The loss with a shift on the first pre-activation; its gradient is that of z."""
-    z = torch.baddbmm(network.layers[0].bias.unsqueeze(1), x.expand(2, *x.shape), network.layers[0].weight) + shift
+    z = torch.baddbmm(network.layers[0].bias.unsqueeze(1), x.expand(2, *x.shape), network.layers[0].weight.mT) + shift
     a = network.layers[0].activation.forward(z)
     for layer in network.layers[1:]:
         a = layer.activation.forward(torch.baddbmm(layer.bias.unsqueeze(1), a, layer.weight))
