@@ -235,7 +235,7 @@ def through(network, x, shift):
     z = torch.baddbmm(network.layers[0].bias.unsqueeze(1), x.expand(2, *x.shape), network.layers[0].weight.mT) + shift
     a = network.layers[0].activation.forward(z)
     for layer in network.layers[1:]:
-        a = layer.activation.forward(torch.baddbmm(layer.bias.unsqueeze(1), a, layer.weight))
+        a = layer.activation.forward(torch.baddbmm(layer.bias.unsqueeze(1), a, layer.weight.mT))
     return loss_of(a, class_data().y_train[:32])
 
 
