@@ -20,7 +20,7 @@ from gradscope.activations import ActivationSpec
 from gradscope.elementwise import build_activation
 from gradscope.errors import DataError
 from gradscope.fused_update import LinearUpdate, linear, updated_linear
-from gradscope.initial_weights import initial_linear, layer_seed
+from gradscope.initial_weights import initial_linear, layer_seed, seeded
 from gradscope.recipe import Stack
 from gradscope.recipe_stack import MOST_LAYERS
 from gradscope.unit_activation import Blocks, UnitActivation
@@ -120,6 +120,8 @@ class StackLayer(nn.Module):
         self.norms = nn.ModuleList(
             _Norm(kind, tuple(rows), outputs) for kind, rows in groupby(range(len(members)), key=lambda i: kinds[i])
         )
+        for norm in self.norms:
+            norm.draw(members, index)  # type: ignore[operator]
         blocks: list[Blocks] = [tuple(member.stack.layers[index].resolve(outputs)) for member in members]
         self.activation = UnitActivation(blocks, build, [layer_seed(member.seed, MOST_LAYERS + index) for member in members])
 
@@ -162,6 +164,13 @@ class _Norm(nn.Module):
         if kind == "batchnorm":
             self.register_buffer("running_mean", torch.zeros(len(rows), units))
             self.register_buffer("running_var", torch.ones(len(rows), units))
+
+    def draw(self, members: Sequence[StackMember], index: int) -> None:
+        """Draw the weights of those members whose recipe says so, each from its own seed."""
+        for row, member in enumerate(members[i] for i in self.rows):
+            if self.kind != "none" and member.stack.norm_weight == "uniform":
+                with seeded(layer_seed(member.seed, 2 * MOST_LAYERS + index)), torch.no_grad():
+                    self.weight[row].uniform_()
 
     def forward(self, z: Tensor) -> Tensor:
         if self.kind == "none":
