@@ -39,17 +39,24 @@ def steps_taken(monkeypatch):
     return taken
 
 
+def assert_same_bits(described, training, data, steps_taken, seeds=None):
+    """Train without a look and with one at every step; weights and losses must not tell which."""
+    direct, losses = trained(described, training, data, schedule=lambda step: False, seeds=seeds)
+    taken = len(steps_taken)
+    assert taken
+    graph, graph_losses = trained(described, training, data, schedule=every(1), seeds=seeds)
+    assert len(steps_taken) == taken, "a step that is looked at has a graph"
+    assert all(torch.equal(a, b) for a, b in zip(direct, graph, strict=True))
+    assert losses.tolist() == graph_losses.tolist()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("seeds", [[1, 1, 1, 1], [1, 2, 2, 1]], ids=["one batch for all", "batches by seed"])
 def test_mixed_members_come_to_the_same_bits_as_with_a_graph(dtype, seeds, steps_taken):
     """A batch of 32 divides no 170 samples: the last one of an epoch is smaller."""
     data, training = class_data(train=170, dtype=dtype), Training(lr=0.05, momentum=0.5, epochs=5, batch_size=32)
-    direct, losses = trained(MIXED, training, data, schedule=lambda step: False, seeds=seeds)
+    assert_same_bits(MIXED, training, data, steps_taken, seeds=seeds)
     assert len(steps_taken) == 5 * 6
-    graph, graph_losses = trained(MIXED, training, data, schedule=every(1), seeds=seeds)
-    assert len(steps_taken) == 5 * 6
-    assert all(torch.equal(a, b) for a, b in zip(direct, graph, strict=True))
-    assert losses.tolist() == graph_losses.tolist()
 
 
 @pytest.mark.parametrize("per", ["member", "unit"])
@@ -60,10 +67,7 @@ def test_all_activations_side_by_side_come_to_the_same_bits(per, steps_taken):
     else:
         described = [stack([dict.fromkeys(HAVE_KERNELS, 5), dict.fromkeys(HAVE_KERNELS, 3), "none"], hidden=(60, 36))] * 2
     data, training = class_data(train=75), Training(lr=0.02, momentum=0.5, epochs=2, batch_size=32)
-    direct, _ = trained(described, training, data, schedule=lambda step: False)
-    assert steps_taken
-    graph, _ = trained(described, training, data, schedule=every(1))
-    assert all(torch.equal(a, b) for a, b in zip(direct, graph, strict=True))
+    assert_same_bits(described, training, data, steps_taken)
 
 
 WITH_PARAMETERS = [
@@ -108,11 +112,7 @@ def test_those_without_a_kernel_are_known(steps_taken):
 def test_every_loss_comes_to_the_same_bits(loss, steps_taken):
     described, data = [stack(["relu", "tanh", "sigmoid"]), stack(["selu", "tanh", "sigmoid"])], class_data()
     training = Training(loss=loss, lr=0.05, epochs=2)
-    direct, losses = trained(described, training, data, schedule=lambda step: False)
-    assert steps_taken
-    graph, graph_losses = trained(described, training, data, schedule=every(1))
-    assert all(torch.equal(a, b) for a, b in zip(direct, graph, strict=True))
-    assert losses.tolist() == graph_losses.tolist()
+    assert_same_bits(described, training, data, steps_taken)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -120,11 +120,7 @@ def test_every_loss_comes_to_the_same_bits(loss, steps_taken):
 def test_numbers_as_targets_come_to_the_same_bits(last, dtype, steps_taken):
     described = [stack(["relu", "tanh", name]) for name in last]
     training, data = Training(loss="mse", lr=0.05, epochs=2), number_data(dtype=dtype)
-    direct, losses = trained(described, training, data, schedule=lambda step: False)
-    assert steps_taken
-    graph, graph_losses = trained(described, training, data, schedule=every(1))
-    assert all(torch.equal(a, b) for a, b in zip(direct, graph, strict=True))
-    assert losses.tolist() == graph_losses.tolist()
+    assert_same_bits(described, training, data, steps_taken)
 
 
 def test_only_steps_that_are_not_recorded_go_without_a_graph(steps_taken):
