@@ -65,7 +65,7 @@ def epochs_csv(result: SweepResult, command: str = "") -> str:
         factors = [row.factors.get(name, "") for name in result.factor_names]
         for i, seed in enumerate(row.seeds):
             for number, epoch in enumerate(row.epochs, start=1):
-                shares = [share(value) for value in epoch.nonpositive_weight_frac[i]]
+                shares = [f"{value:.6f}" for value in epoch.nonpositive_weight_frac[i]]
                 numbers = [f"{epoch.metric[i]:.6f}", f"{epoch.test_loss[i]:.6g}", f"{epoch.train_loss[i]:.6g}"]
                 weights = [*shares, *[""] * (layers - len(shares))]
                 lines.append([*factors, str(seed), str(number), str(epoch.step), *numbers, *weights])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import SupportsFloat
@@ -74,16 +75,19 @@ def train_task(task: PopulationTask, data: Data, how: SweepTraining) -> list[Cel
 
 
 class _WeightShares:
-    """The share of weights <= 0 of each linear layer at each evaluation: [member][layer] per evaluation."""
+    """The share of weights <= 0 of each linear layer at each evaluation: [member][layer] per evaluation.
+
+    NaN for a layer with a weight that is not finite: such a network has diverged, and a NaN is on neither side of zero.
+    """
 
     def __init__(self) -> None:
         self.found: list[list[list[float]]] = []
 
     def add(self, steps: int, network: nn.Module) -> None:
         assert isinstance(network, Population)
-        weights = [weight for weight, _ in network.linear_parameters()]
-        shares = torch.stack([(weight <= 0).flatten(1).float().mean(dim=1) for weight in weights], dim=1)
-        self.found.append(shares.tolist())
+        weights = [weight.flatten(1) for weight, _ in network.linear_parameters()]
+        shares = [(weight <= 0).float().mean(dim=1).where(weight.isfinite().all(dim=1), math.nan) for weight in weights]
+        self.found.append(torch.stack(shares, dim=1).tolist())
 
 
 def _cell_run(member: Planned, trace: Trace, shares: Sequence[list[float]]) -> CellRun:

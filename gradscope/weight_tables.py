@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def is_weight_table(path: Path) -> bool:
 def read_weights(path: Path) -> RunTable:
     """Read the share of weights <= 0 of each row and epoch; the seeds of a sweep are its runs.
 
+    A run whose weights are no longer finite has no share and is left out; a note counts them.
+
     Raises:
         TraceError: the file cannot be read or has no such columns.
     """
@@ -44,8 +47,14 @@ Key = tuple[tuple[str, str], ...]
 
 
 def _table(sheet: Sheet, values: Mapping[Key, list[float]]) -> RunTable:
-    rows = tuple(RunRow(dict(key), tuple(runs), len(runs)) for key, runs in values.items())
-    return RunTable(str(sheet.path), rows, METRIC, chance=0.0)
+    rows = []
+    for key, runs in values.items():
+        finite = tuple(value for value in runs if math.isfinite(value))
+        if finite:
+            rows.append(RunRow(dict(key), finite, len(finite)))
+    diverged = sum(not math.isfinite(value) for runs in values.values() for value in runs)
+    note = f"{diverged} shares of {sum(map(len, values.values()))} are of runs whose weights are not finite, and left out"
+    return RunTable(str(sheet.path), tuple(rows), METRIC, chance=0.0, notes=(note,) if diverged else ())
 
 
 def _published(sheet: Sheet) -> dict[Key, list[float]]:

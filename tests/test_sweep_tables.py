@@ -69,6 +69,14 @@ def test_epochs_have_one_row_for_each_seed_and_epoch():
     assert (rows[3]["metric"], rows[3]["train_loss"], rows[3]["nonpositive_weight_frac_3"]) == ("0.600000", "0.25", "0.520000")
 
 
+def test_a_layer_whose_weights_are_not_finite_is_nan_and_not_an_absent_layer():
+    run = made.run(1)
+    last = run.epochs[-1].model_copy(update={"nonpositive_weight_frac": [0.5, 0.5, float("nan")]})
+    diverged = run.model_copy(update={"epochs": [*run.epochs[:-1], last]})
+    rows = table(epochs_csv(sweep_result([made.cell({"lr": "9"}, 1)], [[diverged]])))
+    assert [row["nonpositive_weight_frac_3"] for row in rows] == ["0.510000", "nan"]
+
+
 def test_layers_are_in_the_order_of_their_numbers_whatever_the_depths():
     deep = {f"{i + 1}.relu": {"act_rms": 1.0} for i in range(11)}
     runs = [[made.run(1, start={"1.relu": {"act_rms": 2.0}})], [made.run(1, start=deep)]]

@@ -89,6 +89,11 @@ def test_the_start_is_that_of_the_untouched_network(data):
     assert list(run.start) == ["1.relu", "2.sigmoid", "3.relu"]
 
 
+def test_weights_that_are_not_finite_have_no_share(data):
+    (diverged,) = train_task(task(recipe("[relu, relu, none]", lr=1e30), seeds=(4,)), data, SweepTraining(CPU))
+    assert all(np.isnan(share) for share in diverged.epochs[-1].nonpositive_weight_frac)
+
+
 def test_an_interruption_keeps_nothing_of_the_population(data):
     told = []
 

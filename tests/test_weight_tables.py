@@ -56,6 +56,16 @@ def test_the_command_compares_them(sweep, published):
     assert "0.35 2     52.00 55.00 -3.00      differs" in done.out
 
 
+def test_runs_whose_weights_are_not_finite_are_left_out(sweep):
+    file = sweep / "epochs.csv"
+    lines = file.read_text().splitlines(keepends=True)
+    spoilt = [line.replace("0.520000\n", "nan\n") if line.startswith(("0.65,", "0.35,1,")) else line for line in lines]
+    file.write_text("".join(spoilt))
+    table = read_weights(file)
+    assert [row.values for row in table.rows] == [(0.51, 0.51), (0.52,), (0.51, 0.51)]
+    assert table.notes == ("3 shares of 8 are of runs whose weights are not finite, and left out",)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
