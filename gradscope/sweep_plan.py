@@ -83,6 +83,15 @@ def plan(
     return [PopulationTask(index, members) for index, (_, members) in enumerate(found)]
 
 
+def fewest_populations(networks: int, *, is_gpu: bool) -> int:
+    """Return how many populations so many networks make at least, before anything is known of their samples.
+
+    >>> fewest_populations(1000, is_gpu=False), fewest_populations(1000, is_gpu=True), fewest_populations(3, is_gpu=False)
+    (16, 1, 1)
+    """
+    return 1 if is_gpu else math.ceil(networks / MOST_MEMBERS)
+
+
 def group_of(recipe: Recipe) -> object:
     """Return what must be equal for networks to train in lock-step."""
     stack = recipe.stack

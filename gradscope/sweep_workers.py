@@ -37,7 +37,13 @@ class ProcessEngine(Engine):
 
     def __init__(self, jobs: int) -> None:
         self._settings: Settings | None = None
-        self._workers = [_Worker() for _ in range(jobs)]
+        self._workers: list[_Worker] = []
+        self.grow(jobs)
+
+    def grow(self, jobs: int) -> None:
+        """Start processes until there are `jobs`; only before `begin`."""
+        assert self._settings is None, "processes started later would not be told what they train on"
+        self._workers += [_Worker() for _ in range(jobs - len(self._workers))]
 
     @property
     def processes(self) -> list[int]:

@@ -79,6 +79,7 @@ def sweep(
     from gradscope.cli.machine import share_the_machine
     from gradscope.errors import CodeError
     from gradscope.grid import cells_of
+    from gradscope.journal import NAME as JOURNAL
     from gradscope.recipe import replace
     from gradscope.recipe_file import load_recipe
 
@@ -89,15 +90,17 @@ def sweep(
         raise CodeError(f"{code[0][1]}: '{code[0][0]}' runs code of its own; read it, then add --allow-code")
 
     share_the_machine()
-    from gradscope.progress import sweep_progress
-    from gradscope.sweep import prepared
-    from gradscope.sweep_loop import Watched
-    from gradscope.sweep_results import save_results, sweep_result
-    from gradscope.sweep_samples import Sweeping
-
     folder = out or SWEEPS / chosen.name
     with ExitStack() as held:
-        start, place = _engine(engine, chosen, jobs, held)
+        is_fresh = not (folder / JOURNAL).exists()
+        networks = sum(len(cell.recipe.seed_list) for cell in cells) if is_fresh else 0
+        start, place = _engine(engine, chosen, jobs, networks, held)
+        from gradscope.progress import sweep_progress
+        from gradscope.sweep import prepared
+        from gradscope.sweep_loop import Watched
+        from gradscope.sweep_results import save_results, sweep_result
+        from gradscope.sweep_samples import Sweeping
+
         how = Sweeping(folder, place, steps, precision, allow_code, data_dir, download, look=limits.look)
         limits.stop = held.enter_context(stop_on_interrupt())
         try:
@@ -154,21 +157,36 @@ def _command(recipe: Path, options: Mapping[str, object]) -> str:
     return shlex.join(["gradscope", "sweep", str(recipe), *(part for parts in given for part in parts)])
 
 
-def _engine(name: str, recipe: Recipe, jobs: int | None, held: ExitStack) -> tuple[Callable[[int], Engine], torch.device]:
-    """Return what starts the engine of this name for so many populations, and the device that it trains on."""
+def _engine(
+    name: str, recipe: Recipe, jobs: int | None, networks: int, held: ExitStack
+) -> tuple[Callable[[int], Engine], torch.device]:
+    """Return what gives the engine of this name for so many populations, and the device that it trains on.
+
+    Processes take seconds to load torch. Those that so many `networks`, all of them to be trained, need in any case start now.
+    """
     from gradscope.device import choose_device
     from gradscope.processes import cores
 
-    if name == "processes":
-        from gradscope.sweep_workers import ProcessEngine
+    if name != "processes":
+        from gradscope.sweep_ray import RayEngine
 
-        place = choose_device(recipe)
-        most = jobs or (cores() if place.type == "cpu" else 1)
-        return lambda populations: held.enter_context(closing(ProcessEngine(min(most, populations)))), place
-    from gradscope.sweep_ray import RayEngine
+        engine = held.enter_context(closing(RayEngine(name.partition(":")[2] or None, jobs=jobs)))
+        return lambda populations: engine, engine.device(recipe)
+    from gradscope.sweep_plan import fewest_populations
+    from gradscope.sweep_workers import ProcessEngine
 
-    engine = held.enter_context(closing(RayEngine(name.partition(":")[2] or None, jobs=jobs)))
-    return lambda populations: engine, engine.device(recipe)
+    processes = held.enter_context(closing(ProcessEngine(min(1, networks))))  # whatever the device, and before torch is loaded
+    place = choose_device(recipe)
+    is_gpu = place.type != "cpu"
+    most = jobs or (1 if is_gpu else cores())
+
+    def grown(populations: int) -> ProcessEngine:
+        processes.grow(min(most, populations))
+        return processes
+
+    if networks:
+        grown(fewest_populations(networks, is_gpu=is_gpu))
+    return grown, place
 
 
 def _show(result: SweepResult, form: str, folder: Path, *, quiet: bool) -> None:

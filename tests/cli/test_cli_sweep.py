@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from command_line import Done, call, command, environment
 
-from gradscope import sweep_loop, sweep_workers
+from gradscope import sweep_loop, sweep_samples, sweep_workers
 from gradscope.cli import limits
+from gradscope.errors import DataError
 from gradscope.journal import NAME, Journal, read_journal
 from gradscope.sweep_report import load_result
 
@@ -182,17 +183,36 @@ def test_a_population_that_kills_its_process_is_named(tmp_path: Path, monkeypatc
 
 def test_no_more_processes_are_started_than_there_are_populations_left(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[int] = []
-    begin = sweep_workers.ProcessEngine.__init__
+    close = sweep_workers.ProcessEngine.close
 
-    def noted(self: sweep_workers.ProcessEngine, jobs: int) -> None:
-        started.append(jobs)
-        begin(self, jobs)
+    def noted(self: sweep_workers.ProcessEngine) -> None:
+        started.append(len(self.processes))
+        close(self)
 
-    monkeypatch.setattr(sweep_workers.ProcessEngine, "__init__", noted)
+    monkeypatch.setattr(sweep_workers.ProcessEngine, "close", noted)
     recipe = written()
     for _ in range(2):
         assert call("sweep", recipe, "--steps", "1", "--jobs", "5", "-q").code == 0
     assert started == [1, 0]
+
+
+def test_processes_start_before_the_samples_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take seconds to load torch; as many as the grid needs in any case."""
+    started: list[int] = []
+    grow = sweep_workers.ProcessEngine.grow
+
+    def noted(self: sweep_workers.ProcessEngine, jobs: int) -> None:
+        grow(self, jobs)
+        started.append(len(self.processes))
+
+    def unreadable(*given: object, **named: object) -> None:
+        raise DataError("the samples are read")
+
+    monkeypatch.setattr(sweep_workers.ProcessEngine, "grow", noted)
+    monkeypatch.setattr(sweep_samples, "load_recipe_data", unreadable)
+    done = call("sweep", written(), "--seeds", "40", "--jobs", "2")
+    assert (done.code, done.err) == (2, "gradscope: the samples are read\n")
+    assert started == [1, 2]
 
 
 WRONG = {
