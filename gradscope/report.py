@@ -46,6 +46,38 @@ class Control(_Part):
     chance: Number
 
 
+class Intervention(_Part):
+    """One change tried at a failure, beside the placebo: what became of the gradient and then of the loss, per seed.
+
+    `reached` is the share of the place that the gradient reaches, `loss` the training loss at the end, `p` that of the paired
+    test that the loss is lower than the placebo's, corrected for all changes tried; `works` where both came back.
+    """
+
+    kind: str
+    sites: list[str] = []
+    reached: list[Number] = []
+    loss: list[Number] = []
+    lower_in: int = 0
+    p: Number = float("nan")
+    brings_gradient: bool = False
+    brings_loss: bool = False
+    works: bool = False
+
+
+class CauseFound(_Part):
+    """The cause by intervention, null where it is not established for the reason given; `suspected` is the rule's own guess."""
+
+    cause: str | None
+    reason: str = ""
+    site: str = ""
+    begin: int = 0
+    steps: int = 0
+    seeds: list[int] = []
+    interventions: list[Intervention] = []
+    suspected: str = ""
+    placebo_is_control: bool | None = None
+
+
 class Finding(_Part):
     """One failure mode at one place: evidence in numbers, and whether it starts there or follows from elsewhere."""
 
@@ -59,6 +91,7 @@ class Finding(_Part):
     evidence: Evidence
     cause: str
     text: str
+    tested: CauseFound | None = None
 
 
 class Undecided(_Part):

@@ -1,0 +1,89 @@
+"""Finds the cause of each failure of a trial by intervention, and writes it into the report's findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gradscope.cause_text import explained, untested
+from gradscope.causes import cause_of
+from gradscope.data import Data
+from gradscope.intervention_plan import STEPS, Measured, Place, places_of, tested_findings
+from gradscope.intervention_training import InterventionTraining
+from gradscope.objective import CLASS_LOSSES, losses
+from gradscope.recipe import Recipe
+from gradscope.report import Finding, Report
+from gradscope.trace import Trace
+
+
+@dataclass(frozen=True)
+class Search:
+    """How causes are searched for, beside recipe and data."""
+
+    device: torch.device
+    allow_code: bool = False
+    steps: int = STEPS
+    should_stop: Callable[[], bool] = lambda: False
+
+
+def with_causes(report: Report, recipe: Recipe, data: Data, traces: Sequence[Trace], search: Search) -> Report:
+    """Return the report with the cause of each error that a failure starts with; the rest of it is left as it is.
+
+    A cause is named where it is established. A model of the user's own, and an origin beyond the first few, is not tested.
+
+    Args:
+        report: of the trial.
+        recipe: the control's.
+        data: on the device; flattened for a stack.
+        traces: the control's.
+        search: device and limits.
+
+    Raises:
+        CodeError: code of the user's own failed.
+    """
+    asked = tested_findings(report)
+    if not asked:
+        return report
+    found: dict[int, Finding] = {}
+    if recipe.stack is None:
+        found = {id(finding): untested(finding, "only a stack's layers can be changed one by one") for finding in asked}
+    else:
+        training = InterventionTraining(
+            recipe, data, search.device, allow_code=search.allow_code, steps=search.steps, should_stop=search.should_stop
+        )
+        guessing = guessing_loss(recipe.training.loss, data)
+        for place, findings in places_of(report, traces):
+            measured = training.try_at(place)
+            if not measured:
+                break
+            cause, same = cause_of(place, measured, guessing), repeats(measured[0], place, traces)
+            for one in findings:
+                found[id(one)] = explained(one, place, cause, traces[0].sites, search.steps, is_control=same)
+        for finding in asked:
+            reason = "interrupted" if search.should_stop() else "others come first"
+            found.setdefault(id(finding), untested(finding, reason))
+    return report.model_copy(update={"findings": [found.get(id(finding), finding) for finding in report.findings]})
+
+
+def repeats(placebo: Measured, place: Place, traces: Sequence[Trace]) -> bool:
+    """Tell whether the placebo did what the control did, every loss to the bit, as far as the control went."""
+    control = {trace.seed: trace.loss[place.begin :] for trace in traces}
+    pairs = [(placebo.losses[i], control[seed]) for i, seed in enumerate(place.seeds)]
+    return all(np.array_equal(a[: len(b)].astype(np.float32), b[: len(a)], equal_nan=True) for a, b in pairs)
+
+
+def guessing_loss(kind: str, data: Data) -> float:
+    """Return the training loss of the best constant answer, in the units of the loss."""
+    y = data.y_train
+    if data.classes:
+        shares = torch.bincount(y, minlength=data.outputs).double() / len(y)
+        answer = shares.log() if kind in CLASS_LOSSES else shares
+    else:
+        answer = y.double().mean(dim=0)
+    if kind == "bce-with-logits":
+        answer = torch.logit(answer)
+    target = y if not y.is_floating_point() else y.double()
+    return float(losses(kind, answer.expand(1, len(y), -1), target.unsqueeze(0)))

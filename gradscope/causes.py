@@ -1,0 +1,203 @@
+"""From what interventions did to the cause: which of them bring back first the gradient and then the loss, and what that says.
+
+No number here is fitted to a network. "Brings back" is more than half of what is missing, "nearly all" seeds are four of five,
+and chance is held off at 5 % over all interventions at a place together.
+
+| what works alone | what it leaves as it is | so the cause is |
+|---|---|---|
+| lower lr | the network, its state | steps too large: they shut or saturate it, whatever else would undo that |
+| centre z, centre input | size and gates | common-mode pre-activations: what is the same for all samples holds the gates |
+| rescale z | the sign of every z, mean over spread | pre-activations too large (or too small, if their spread is below 1) |
+| open gate | the forward pass, to the bit | the gates as such: neither centring nor unit variance would open them in the time |
+| reset layer | how weights are drawn | the draw was unlucky (from step 0), or training had damaged the weights (later) |
+
+Where several work, the first line counts: each line's change is smaller, or undoes more specifically, than those below it.
+Centring comes before rescaling because unit variance shrinks the common part as well, not the other way round; and an open gate
+lets the gradient through whatever shuts it, so it decides only where nothing else works. The placebo must bring back nothing:
+it is what the others are measured against.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradscope.intervention_plan import Arm, Kind, Measured, Place
+
+LEVEL = 0.05
+MINIMUM_SEEDS = 3  # with two, a spread says nothing
+HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one intervention did beside the placebo; `p` is corrected for all that were tried at the place."""
+
+    arm: Arm
+    reached: tuple[float, ...]  # [seed]
+    loss: tuple[float, ...]  # [seed] mean of the last third; where it is above guessing's or no number, guessing's
+    lower_in: int  # seeds
+    p: float
+    brings_gradient: bool
+    brings_loss: bool
+
+    @property
+    def works(self) -> bool:
+        """Whether it brings back first the gradient and then the loss."""
+        return self.brings_gradient and self.brings_loss
+
+
+@dataclass(frozen=True)
+class Cause:
+    """The cause by intervention; without a name it is not established, for the reason given."""
+
+    name: str | None
+    reason: str
+    effects: tuple[Effect, ...]  # the placebo first
+
+
+def nearly_all(seeds: int) -> int:
+    """Return how many of the seeds must agree: four of five, rounded up.
+
+    >>> [nearly_all(seeds) for seeds in (3, 4, 5, 9)]
+    [3, 4, 4, 8]
+    """
+    return -(-4 * seeds // 5)
+
+
+def cause_of(place: Place, measured: Sequence[Measured], guessing: float) -> Cause:
+    """Return the cause of a failure.
+
+    Args:
+        place: where the interventions were tried; those elsewhere name a cause only where none here works.
+        measured: one per arm, the placebo first.
+        guessing: loss of the best constant answer.
+    """
+    effects = effects_of(place, measured, guessing)
+    seeds, placebo = len(place.seeds), effects[0]
+    if seeds < MINIMUM_SEEDS:
+        return Cause(None, f"tried in {seeds}, at least {MINIMUM_SEEDS} seeds are needed to tell an effect from noise", effects)
+    lost = sum(missing > (HALF if place.is_whole else 0.0) for missing in _missing(placebo))
+    if not place.grows and lost < nearly_all(seeds):
+        share = f"reaches {_percent(placebo.reached)} of {place.site} without any change"
+        return Cause(None, f"no gradient is lost that could be brought back: it {share}", effects)
+    name = _name(place, effects, float(np.mean(measured[0].spread)))
+    return Cause(name, "" if name else "no change brought back first the gradient and then the loss", effects)
+
+
+def effects_of(place: Place, measured: Sequence[Measured], guessing: float) -> tuple[Effect, ...]:
+    """Return each arm's effect beside the placebo, the first one."""
+    losses = [end_loss(one.losses, guessing) for one in measured]
+    gains = [losses[0] - loss for loss in losses]
+    corrected = holm([paired_p(gain) for gain in gains[1:]])
+    found = [
+        Effect(
+            arm=one.arm,
+            reached=tuple(map(float, one.reached)),
+            loss=tuple(map(float, loss)),
+            lower_in=int((gain > 0).sum()),
+            p=p,
+            brings_gradient=_brings_gradient(place, one, measured[0]),
+            brings_loss=p <= LEVEL and (gain > 0).sum() >= nearly_all(len(gain)),
+        )
+        for one, loss, gain, p in zip(measured, losses, gains, [1.0, *corrected], strict=True)
+    ]
+    best = max((float(gain.mean()) for effect, gain in zip(found, gains, strict=True) if effect.works), default=0.0)
+    return tuple(
+        replace(effect, brings_loss=effect.brings_loss and float(gain.mean()) > HALF * best)
+        for effect, gain in zip(found, gains, strict=True)
+    )
+
+
+def end_loss(losses: NDArray[np.float64], guessing: float) -> NDArray[np.float64]:
+    """Return the mean loss of the last third, [seed]; above that of guessing nothing has been learnt, however far above."""
+    last = losses[:, -(losses.shape[1] // 3) :]
+    return np.asarray(np.where(np.isfinite(last), np.minimum(last, guessing), guessing).mean(axis=1))
+
+
+def paired_p(gains: NDArray[np.float64]) -> float:
+    """Return the one-sided p value of Student's paired test that the mean gain is above zero.
+
+    >>> round(paired_p(np.array([1.0, 2.0, 3.0])), 4)
+    0.0371
+    """
+    count, mean = len(gains), float(gains.mean())
+    error = float(gains.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+    if error == 0:
+        return 0.0 if mean > 0 else 1.0
+    return student_tail(mean / error, count - 1)
+
+
+def student_tail(t: float, freedom: int) -> float:
+    """Return P(T > t) for Student's t with whole degrees of freedom (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4).
+
+    >>> round(student_tail(2.132, 4), 4), student_tail(0.0, 3)
+    (0.05, 0.5)
+    """
+    if freedom < 1:
+        return 1.0
+    angle = math.atan(t / math.sqrt(freedom))
+    cosine, term, total = math.cos(angle), 1.0, 0.0
+    if freedom % 2:
+        term = cosine
+        for k in range(1, freedom - 1, 2):
+            total += term
+            term *= cosine**2 * (k + 1) / (k + 2)
+        inside = 2 / math.pi * (angle + math.sin(angle) * total)
+    else:
+        for k in range(0, freedom, 2):
+            total += term
+            term *= cosine**2 * (k + 1) / (k + 2)
+        inside = math.sin(angle) * total
+    return min(1.0, max(0.0, (1 - inside) / 2))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p values corrected by Holm's step-down method (1979), in their order.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    corrected, worst = [0.0] * len(values), 0.0
+    for rank, i in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
+        worst = max(worst, min(1.0, (len(values) - rank) * values[i]))
+        corrected[i] = worst
+    return corrected
+
+
+def _missing(placebo: Effect) -> list[float]:
+    return [1 - reached for reached in placebo.reached]
+
+
+def _brings_gradient(place: Place, one: Measured, placebo: Measured) -> bool:
+    """Tell whether more than half of what the placebo misses is back; of a gradient that grew, whether any is in its bounds."""
+    missing = 1 - placebo.reached
+    back = one.reached > 0 if place.grows else (missing > 0) & (one.reached - placebo.reached > HALF * missing)
+    return int(back.sum()) >= nearly_all(len(back))
+
+
+def _name(place: Place, effects: Sequence[Effect], spread: float) -> str | None:
+    working = [effect.arm for effect in effects[1:] if effect.works]
+    here = {arm.kind for arm in working if place.layer in arm.layers}
+    last = "last " if place.is_output else ""
+    held = "closed" if place.shuts else "saturated"
+    names: Mapping[Kind, str] = {
+        "lower lr": "steps too large",
+        "centre z": f"common-mode {held} {last}pre-activations",
+        "centre input": f"common-mode {held} {last}pre-activations",
+        "rescale z": f"{last}pre-activations too {'large' if spread > 1 else 'small'}",
+        "open gate": f"{held} {last}gates",
+        "reset layer": "weights damaged by training" if place.begin else "unlucky initial weights",
+    }
+    for kind, name in names.items():
+        if kind in here:
+            return name
+    return next((place.elsewhere[arm] for arm in working if arm in place.elsewhere), None)
+
+
+def _percent(shares: Sequence[float]) -> str:
+    return f"{100 * float(np.mean(shares)):.0f} %"
