@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gradscope.cause_text import explained, untested
-from gradscope.causes import cause_of
+from gradscope.cause_text import cause_line, untested
+from gradscope.causes import Cause, Effect, cause_of
 from gradscope.data import Data
-from gradscope.intervention_plan import STEPS, Measured, Place, places_of, tested_findings
+from gradscope.intervention_plan import STEPS, Arm, Measured, Place, places_of, tested_findings
 from gradscope.intervention_training import InterventionTraining
 from gradscope.objective import CLASS_LOSSES, losses
 from gradscope.recipe import Recipe
-from gradscope.report import Finding, Report
-from gradscope.trace import Trace
+from gradscope.report import CauseFound, Finding, Intervention, Report
+from gradscope.trace import Site, Trace
 
 
 @dataclass(frozen=True)
@@ -87,3 +87,38 @@ def guessing_loss(kind: str, data: Data) -> float:
         answer = torch.logit(answer)
     target = y if not y.is_floating_point() else y.double()
     return float(losses(kind, answer.expand(1, len(y), -1), target.unsqueeze(0)))
+
+
+def explained(finding: Finding, place: Place, cause: Cause, sites: Sequence[Site], steps: int, *, is_control: bool) -> Finding:
+    """Return the finding with its cause, as far as it is established."""
+    names = {int(site.name.partition(".")[0]) - 1: site.name for site in sites}
+    found = CauseFound(
+        cause=cause.name,
+        reason=cause.reason,
+        site=place.site,
+        begin=place.begin,
+        steps=steps,
+        seeds=list(place.seeds),
+        interventions=[_intervention(effect, names) for effect in cause.effects],
+        suspected=finding.cause,
+        placebo_is_control=is_control,
+    )
+    return finding.model_copy(update={"cause": cause_line(found), "tested": found})
+
+
+def _intervention(effect: Effect, names: dict[int, str]) -> Intervention:
+    return Intervention(
+        kind=effect.arm.kind,
+        sites=_sites(effect.arm, names),
+        reached=[float(f"{value:.4g}") for value in effect.reached],
+        loss=[float(f"{value:.4g}") for value in effect.loss],
+        lower_in=effect.lower_in,
+        p=float(f"{effect.p:.3g}"),
+        brings_gradient=effect.brings_gradient,
+        brings_loss=effect.brings_loss,
+        works=effect.works,
+    )
+
+
+def _sites(arm: Arm, names: dict[int, str]) -> list[str]:
+    return [names.get(layer, f"layer {layer + 1}") for layer in arm.layers]

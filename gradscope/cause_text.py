@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradscope.causes import Cause, Effect
-from gradscope.intervention_plan import Arm, Place
 from gradscope.report import CauseFound, Finding, Intervention
-from gradscope.trace import Site
 
 MOST_NAMED = 3  # sites
 DONE = {
@@ -15,8 +12,8 @@ DONE = {
     "centre z": "centring z",
     "centre input": "centring the input",
     "open gate": "opening the gate",
-    "rescale z": "scaling z to unit variance",
-    "lower lr": "a tenth of the learning rate",
+    "rescale z": "unit variance of z",
+    "lower lr": "learning rate x 0.1",
     "reset layer": "fresh weights",
 }
 
@@ -36,37 +33,24 @@ def what_was_done(one: Intervention) -> str:
 
 def what_happened(one: Intervention, placebo: Intervention) -> str:
     """Return what became of gradient and loss, means over the seeds."""
-    text = f"gradient to {_percent(one.reached)}, loss {_mean(one.loss):.3g}"
-    if one is placebo:
-        return text
-    return f"{text}, lower in {one.lower_in} of {len(one.loss)} seeds"
+    text = f"gradient to {percent(one.reached)}, loss {mean(one.loss):.3g}"
+    return text if one is placebo else f"{text}, lower in {one.lower_in} of {len(one.loss)} seeds"
+
+
+def back(one: Intervention) -> str:
+    """Return what an intervention brought back, beside the placebo."""
+    if one.works:
+        return "both come back"
+    return "gradient only" if one.brings_gradient else "loss only" if one.brings_loss else ""
 
 
 def summary(found: CauseFound) -> str:
-    """Return in one sentence what shows the cause, or why none is shown."""
-    if not found.interventions:
-        return found.reason
-    placebo = found.interventions[0]
-    told = [one for one in found.interventions[1:] if one.works] or found.interventions[1:]
+    """Return in one sentence what shows the cause: the placebo, the change that counts, and those tried at other places."""
+    placebo, *others = found.interventions
+    here = [one for one in others if found.site in one.sites]
+    told = [*[one for one in here if one.works][:1], *(one for one in others if one not in here)]
     parts = [f"{what_was_done(one)}: {what_happened(one, placebo)}" for one in (placebo, *told)]
-    return f"{found.steps} steps from step {found.begin} at {found.site}: {'; '.join(parts)}"
-
-
-def explained(finding: Finding, place: Place, cause: Cause, sites: Sequence[Site], steps: int, *, is_control: bool) -> Finding:
-    """Return the finding with its cause, as far as it is established."""
-    names = {int(site.name.partition(".")[0]) - 1: site.name for site in sites}
-    found = CauseFound(
-        cause=cause.name,
-        reason=cause.reason,
-        site=place.site,
-        begin=place.begin,
-        steps=steps,
-        seeds=list(place.seeds),
-        interventions=[_intervention(effect, names) for effect in cause.effects],
-        suspected=finding.cause,
-        placebo_is_control=is_control,
-    )
-    return finding.model_copy(update={"cause": cause_line(found), "tested": found})
+    return f"{found.steps} steps from step {found.begin}, {len(found.seeds)} seeds: {'; '.join(parts)}"
 
 
 def untested(finding: Finding, reason: str) -> Finding:
@@ -82,27 +66,11 @@ def cause_line(found: CauseFound) -> str:
     return f"{found.cause} (by intervention: {summary(found)})"
 
 
-def _intervention(effect: Effect, names: dict[int, str]) -> Intervention:
-    return Intervention(
-        kind=effect.arm.kind,
-        sites=_sites(effect.arm, names),
-        reached=[float(f"{value:.4g}") for value in effect.reached],
-        loss=[float(f"{value:.4g}") for value in effect.loss],
-        lower_in=effect.lower_in,
-        p=float(f"{effect.p:.3g}"),
-        brings_gradient=effect.brings_gradient,
-        brings_loss=effect.brings_loss,
-        works=effect.works,
-    )
+def percent(shares: Sequence[float]) -> str:
+    """Return the mean of shares as per cent, NaN for none."""
+    return f"{100 * mean(shares):.0f} %"
 
 
-def _sites(arm: Arm, names: dict[int, str]) -> list[str]:
-    return [names.get(layer, f"layer {layer + 1}") for layer in arm.layers]
-
-
-def _percent(shares: Sequence[float]) -> str:
-    return f"{100 * _mean(shares):.0f} %"
-
-
-def _mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float]) -> float:
+    """Return the mean, NaN of nothing."""
     return sum(values) / len(values) if values else float("nan")

@@ -14,8 +14,9 @@ from gradscope.trace import Site, Trace
 
 Kind = Literal["placebo", "centre z", "centre input", "open gate", "rescale z", "lower lr", "reset layer"]
 
-AT_ORIGIN: tuple[Kind, ...] = ("centre z", "centre input", "open gate", "rescale z", "lower lr", "reset layer")
-EVERYWHERE: tuple[Kind, ...] = ("centre z", "open gate", "rescale z")
+AT_ORIGIN: tuple[Kind, ...] = ("lower lr", "centre z", "centre input", "rescale z", "open gate", "reset layer")
+"""In the order in which they count where several work: see `causes`."""
+EVERYWHERE: tuple[Kind, ...] = ("centre z", "rescale z", "open gate")
 """What is also done at all places of the failure at once, where it stands at several: one gate among many may not do."""
 
 STEPS = 300

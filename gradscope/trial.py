@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 
 from gradscope.arms import ArmPlan, pack, plan_arms
+from gradscope.cause_search import Search, with_causes
 from gradscope.cost import measure_costs
 from gradscope.data import Data
+from gradscope.effects import CONTROL
 from gradscope.errors import WriteError
 from gradscope.fixes import find_fix
 from gradscope.recipe import Recipe
@@ -35,6 +37,7 @@ class Conditions:
     allow_code: bool = False
     advance: Callable[[int], None] = lambda steps: None
     should_stop: Callable[[], bool] = lambda: False
+    causes: bool = False  # whether causes are found by intervention, which trains again
     options: tuple[str, ...] = ()  # told to the reader with commands that need them: --data-dir, --allow-code
 
 
@@ -67,8 +70,18 @@ def run_trial(recipe: Recipe, data: Data, conditions: Conditions) -> Report:
         costs = {} if done.interrupted else _costs(arms, data, conditions)
     done.interrupted |= conditions.should_stop()
     report = build_report(recipe, list(done.traces.values()), _circumstances(recipe, data, arms, done, costs, conditions))
+    if conditions.causes and not done.interrupted:
+        report = _explained(report, recipe, data, done, conditions)
     writer.finish(report, recipe, list(done.traces.values()), allow_code=conditions.allow_code)
     return report
+
+
+def _explained(report: Report, recipe: Recipe, data: Data, done: TrainedArms, conditions: Conditions) -> Report:
+    search = Search(conditions.device, conditions.allow_code, should_stop=conditions.should_stop)
+    control = [done.traces[CONTROL, seed] for seed in recipe.seed_list]
+    with memory_told(recipe):
+        found = with_causes(report, recipe, data, control, search)
+    return found.model_copy(update={"interrupted": conditions.should_stop()})
 
 
 def _training_of(conditions: Conditions, writer: _Writer) -> ArmTraining:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import final
 
+from gradscope.cause_text import back, mean, percent, what_was_done
 from gradscope.renderers.base import Renderer
 from gradscope.renderers.picture import caption, finite, left_behind, missing
 from gradscope.renderers.verdict import headline, remedy
@@ -23,7 +24,7 @@ from gradscope.renderers.wording import (
     places,
     victims,
 )
-from gradscope.report import Report, Waterfall
+from gradscope.report import Finding, Report, Waterfall
 
 HOLDS = {True: "holds", False: "does not hold", None: "cannot be told"}
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
@@ -92,10 +93,23 @@ def _findings(report: Report) -> Iterator[str]:
         ]
         yield _table(["origin", "rule", "site", "severity", *seeds, "first step", "evidence"], rows)
         yield "\n".join(f"* {plain(f'{place(f)}: {f.text}. Cause: {f.cause}')}" for f in starts)
+        yield from _tried(starts)
     groups = victims(report)
     if groups:
         rows = [[g[0].code, g[0].rule, places(g, 12), g[0].severity] for g in groups]
         yield _table(["victim", "rule", "where", "severity"], rows)
+
+
+def _tried(starts: Sequence[Finding]) -> Iterator[str]:
+    """Yield a table of interventions for each place at which causes were tested."""
+    for found in {f.tested.site: f.tested for f in starts if f.tested and f.tested.interventions}.values():
+        yield f"### Cause at {plain(found.site)}: {plain(found.cause or f'not established, {found.reason}')}"
+        rows = [
+            [what_was_done(one), percent(one.reached), f"{mean(one.loss):.3g}", f"{one.lower_in} of {len(one.loss)}", back(one)]
+            for one in found.interventions
+        ]
+        title = f"{found.steps} steps from step {found.begin}"
+        yield _table([title, "gradient to", "loss", "seeds with a lower loss", ""], rows)
 
 
 def _fixes(report: Report) -> str:

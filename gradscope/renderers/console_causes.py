@@ -1,0 +1,42 @@
+"""What interventions showed of a cause, for the console: a line for each change beside the placebo's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+from rich.text import Text
+
+from gradscope.cause_text import back, mean, percent, what_was_done
+from gradscope.renderers.console_page import Page
+from gradscope.renderers.wording import counted, listed
+from gradscope.report import CauseFound
+
+BACK_STYLES = {"both come back": "bold green"}
+
+
+def cause_blocks(found: CauseFound, page: Page) -> Iterator[Text | Table]:
+    """Yield what was tried with what came of it, and what the rule reads from the records."""
+    if not found.interventions:
+        yield page.text(found.reason, "dim")
+        return
+    seeds = f"{counted(len(found.seeds), 'seed')} ({listed(found.seeds)})"
+    title = f"Tried at {found.site} for {found.steps} steps from step {found.begin}, {seeds}:"
+    yield page.text(title, "dim")
+    yield _table(found, page)
+    if found.suspected and found.cause is not None:
+        yield page.text(f"Read from the records: {found.suspected}", "dim")
+
+
+def _table(found: CauseFound, page: Page) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column()
+    for justify in ("right", "right", "left", "left"):
+        table.add_column(justify=justify, no_wrap=True)
+    table.add_row(*(Text(title, "dim") for title in ("", "gradient to", "loss", "lower in", "")))
+    for i, one in enumerate(found.interventions):
+        word = back(one)
+        lower = f"{one.lower_in} of {counted(len(one.loss), 'seed')}" if i else ""
+        done = page.text(what_was_done(one))
+        table.add_row(done, percent(one.reached), f"{mean(one.loss):.3g}", lower, Text(word, BACK_STYLES.get(word, "")))
+    return table
