@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gradscope.identical import identical_frac
 from gradscope.merged_records import RecordColumns
 from gradscope.parameter_sums import ALL, BEFORE_CLIPPING, place_of
 from gradscope.recorded_site import RecordedSite
 from gradscope.recorder import Recorder
 from gradscope.rules.flow import DECAY
 from gradscope.site_sums import COUNTS
-from gradscope.trace import UNIT_STATISTICS, Site, Task, Trace
+from gradscope.trace import NETWORK_STATISTICS, UNIT_STATISTICS, Site, Task, Trace
 
 Column = NDArray[np.float32]
 
@@ -84,6 +85,10 @@ def _member_trace(
         schedule=schedule,
         unseen=(*recorder.unseen, *(f"{key} (inside activation checkpointing)" for key in recorder.unrecorded)),
         notes=tuple(recorder.notes),
+        network_statistics={name: records.column(("", name))[:, i] for name in NETWORK_STATISTICS},
+        frozen=recorder.frozen,
+        unmeasured=recorder.unmeasured,
+        detached=tuple(recorder.detached),
     )
 
 
@@ -94,7 +99,8 @@ def _row(values: NDArray[np.bool_], member: int) -> NDArray[np.bool_]:
 def _site(site: RecordedSite, i: int) -> Site:
     shape, (_, number, call) = site.host_shape(), site.key.partition("#")
     name = site.labels[i if len(site.labels) > 1 else 0] + number + call
-    return Site(name, _row(shape.shuts, i), _row(shape.saturates, i), is_output=site.is_output)
+    shuts, saturates = _row(shape.shuts, i), _row(shape.saturates, i)
+    return Site(name, shuts, saturates, is_output=site.is_output, wants_gradient=site.wants_gradient)
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,15 @@ class _Sums:
             varying = np.maximum(self.whole("out_norm").astype(np.float64) ** 2 / self.counts[:, 1] - common, 0)
             return np.where(varying == 0, np.inf, np.sqrt(common / varying)).astype(np.float32)
 
+    def identical_frac(self) -> Column:
+        """Units are told apart by z of the first sample, mean and spread of z, all three in one number."""
+        first, shift, spread = (self.of(name).astype(np.float64) for name in ("first", "shift", "spread"))
+        count = self.counts[:, :1].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            mean = first + shift / count
+            deviation = np.sqrt(np.maximum(spread / count - (shift / count) ** 2, 0))
+        return identical_frac(first, mean, deviation)
+
     def grad_rms(self) -> Column:
         return (self.whole("out_of_gate") / np.sqrt(self.counts[:, 0] * self.units)).astype(np.float32)
 
@@ -179,6 +194,7 @@ def _site_statistics(records: RecordColumns, sums: list[_Sums], i: int) -> tuple
         "weight_transmission": _ratio(into_gate, arrives),
         "remaining": _ratio(out_of_gate, output[:, None]),
         "grad_rms": stacked([s.grad_rms() for s in sums]),
+        "identical_frac": stacked([s.identical_frac() for s in sums]),
     }
 
 

@@ -24,7 +24,12 @@ RULES: Mapping[str, str] = {
     "exploding-gradient": "GS106",
     "non-finite": "GS107",
     "common-mode": "GS108",
+    "identical-units": "GS109",
+    "frozen-weights": "GS201",
+    "oversized-updates": "GS202",
     "stuck-at-chance": "GS203",
+    "diverging-loss": "GS204",
+    "unscaled-input": "GS301",
 }
 """Slug and code of each rule that `expect` may name; the rules themselves cannot be imported from here."""
 

@@ -26,6 +26,7 @@ from gradscope.clipping import CLIPPING_FUNCTIONS, is_clipping
 from gradscope.compiled import EAGER_NOTE, SHADOW_NOTE, Calls, CompiledParts, runs_compiled_function
 from gradscope.fast_paths import leave_alone, look_again
 from gradscope.function_mode import FunctionMode, Handler
+from gradscope.network_input import NetworkInput
 from gradscope.network_parts import torch_optimizers, unwrapped
 from gradscope.parameter_sums import SIGNS_EVERY, ParameterSums
 from gradscope.parameters import groups_of, member_parameters
@@ -97,6 +98,7 @@ class Recorder:
             self.network, has_members=self.has_members, sites=sites, names=names, timed=self.timed, within=self._within
         )
         self._parameter_sums = ParameterSums(self.parameters, self.members, self._left_over())
+        self._input = NetworkInput(self.members, has_members=self.has_members)
         self._step: _Step | None = None
         self._readings: set[frozenset[str]] = set()
         backward: dict[Function, Handler] = dict.fromkeys((Tensor.backward, torch.autograd.backward), self._backward)
@@ -156,6 +158,21 @@ class Recorder:
         return [i for i, p in enumerate(self.parameters) if id(p.parameter) not in held]
 
     @property
+    def detached(self) -> dict[str, None]:
+        """Places in the network where a tensor was cut from the graph of its gradient."""
+        return self._sites.detached
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the parameters that are not to be trained."""
+        return () if self.has_members else tuple(n for n, p in self.network.named_parameters() if not p.requires_grad)
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Names of the parameters whose gradients are sparse."""
+        return tuple(self.parameters[i].name for i in sorted(self._parameter_sums.sparse))
+
+    @property
     def unrecorded(self) -> list[str]:
         """The sites that were passed but could not be looked at."""
         return [key for key, site in self.sites.items() if not site.is_known]
@@ -177,6 +194,7 @@ class Recorder:
         with self.timed:
             self._step, self._sites.step = _Step(step), StepCalls()
             self._parameter_sums.begin()
+            self._input.begin()
             was_within = self._within.only
             self._thread = threading.get_ident()
             self._within.begin(len(self.records))
@@ -358,8 +376,15 @@ class Recorder:
         if first is not None:  # samples, not the pixels or tokens in them
             step.last_samples = first.shape[-2] if self.has_members else first.shape[0]
             step.samples += step.last_samples
+            self._look_at(first)
         if not self._within.only and not self._compiled.shadows and not calls.calls and runs_compiled_function():
             self._sites.notes[EAGER_NOTE] = None
+
+    def _look_at(self, first: Tensor) -> None:
+        try:  # what goes wrong in looking must never reach the training
+            self._input.look(first)
+        except Exception as error:
+            self._sites.note_failure(error)
 
     def _network_ends(self, output: object) -> None:
         step = self._step
@@ -429,6 +454,7 @@ class Recorder:
         record = StepRecord(self._parameter_sums.found, step.scale)
         record.add_sites(self._sites.step.calls)
         record.add_gradient(("", "output_grad_norm"), [slot.into_gate for slot in step.outputs])
+        record.found |= self._input.found
         # where the network is never called as a whole: the samples that its first site has seen
         self.records.add(step.number, step.samples or record.batch, record.found, record.counts)
 

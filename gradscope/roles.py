@@ -26,10 +26,12 @@ def role_of(seen: Seen, others: Sequence[Seen]) -> Role:
     """Return whether `seen` is an origin or follows from one of `others` (all of the same trace).
 
     * A failure that spreads forward follows from one at an earlier site that was there no later; and from steps that had
-      exploded before.
+      exploded, or replaced the weights, before.
     * A gradient that is lost on its way back is lost first nearest to the loss; where a layer nearer to the loss, or the site
       itself, is dead or saturated, that is why.
-    * What concerns the network as a whole follows from any error at a place.
+    * Steps are too large where the gradient had exploded by then; what weights do that stand still follows from nothing.
+    * What concerns the network as a whole follows from any error at a place or in the weights: a loss that diverges from what
+      was there by then.
     """
     causes = [other for other in others if other is not seen and _causes(other, seen)]
     return "victim" if causes else "origin"
@@ -37,24 +39,52 @@ def role_of(seen: Seen, others: Sequence[Seen]) -> Role:
 
 def _causes(other: Seen, seen: Seen) -> bool:
     if seen.rule.flow == "network":
-        return other.is_error and other.rule.flow != "network"
+        return other.is_error and _explains_network(other, seen)
     if other.rule.flow == "network":
-        return False
+        is_divergence = other.rule.slug == "diverging-loss" and other.is_error
+        return is_divergence and seen.rule.slug == "non-finite" and _is_before(other, seen)
+    if seen.rule.flow == "weights":
+        exploded = other.rule.slug == "exploding-gradient" and other.is_error
+        return seen.rule.slug == "oversized-updates" and exploded and not _is_before(seen, other)
+    if other.rule.flow == "weights":
+        return other.rule.slug == "oversized-updates" and other.is_error and _is_before(other, seen)
+    return _spreads_forward(other, seen) if seen.rule.flow == "forward" else _spreads_back(other, seen)
+
+
+def _explains_network(other: Seen, seen: Seen) -> bool:
+    if seen.rule.slug == "diverging-loss":
+        return other.rule.flow != "network" and not _is_before(seen, other)
+    return other.rule.flow != "network" or other.rule.slug == "diverging-loss"
+
+
+def _spreads_forward(other: Seen, seen: Seen) -> bool:
     before, after = other.observation, seen.observation
-    if seen.rule.flow == "forward":
-        if other.rule.flow == "backward":
-            return other.rule.slug == "exploding-gradient" and other.is_error and before.first_step < after.first_step
-        upstream = _site(before, 10**9) < _site(after, -1)
-        same_kind = other.rule is seen.rule and before.severity != "note"
-        return upstream and (other.is_error or same_kind) and before.first_step <= after.first_step
-    nearer_to_loss = _site(before, -1) > _site(after, -1)
     if other.rule.flow == "backward":
-        return other.rule is seen.rule and nearer_to_loss
-    if seen.rule.slug == "exploding-gradient" or other.rule.slug == "common-mode":
+        return other.rule.slug == "exploding-gradient" and other.is_error and _is_before(other, seen)
+    upstream = _site(before, 10**9) < _site(after, -1)
+    same_kind = other.rule is seen.rule and before.severity != "note"
+    return upstream and (other.is_error or same_kind) and before.first_step <= after.first_step
+
+
+def _spreads_back(other: Seen, seen: Seen) -> bool:
+    before, after = other.observation, seen.observation
+    if other.rule.flow == "backward":
+        return other.rule is seen.rule and _site(before, -1) > _site(after, -1)
+    if other.rule.slug == "identical-units":  # weights of zero pass nothing back, whichever layer has them
+        return other.is_error and seen.rule.slug == "vanishing-gradient" and not _is_before(seen, other)
+    if seen.rule.slug == "exploding-gradient" or other.rule.slug in _STOP_NOTHING:
         return False  # what is shut or flat lets less through, never more
     later = after.first_step == 0 < before.first_step  # what was there from the start does not follow from a later death
     stops = other.is_error or other.rule.slug == "dead-layer"  # which lets nothing through, even where a path leads around it
     return stops and _site(before, -1) >= _site(after, -1) and not later
+
+
+# Failures that spread forward and by themselves stop no gradient on its way back.
+_STOP_NOTHING = ("common-mode", "unscaled-input")
+
+
+def _is_before(one: Seen, other: Seen) -> bool:
+    return one.observation.first_step < other.observation.first_step
 
 
 def _site(observation: Observation, unknown: int) -> int:

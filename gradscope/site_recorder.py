@@ -33,6 +33,9 @@ from gradscope.within_call import WithinCall
 # Calls of one place within a pass that are sites of their own: a cell unrolled over hundreds of steps is no deep network.
 MOST_CALLS = 64
 
+# Each cuts a tensor from the graph of its gradient; `Tensor.data` is a property.
+_CUTS: tuple[Function, ...] = (Tensor.detach, Tensor.detach_, Tensor.data.__get__)  # type: ignore[attr-defined]
+
 
 @dataclass
 class StepCalls:
@@ -61,6 +64,7 @@ class SiteRecorder:
         self.has_members = has_members
         self.sites: dict[str, RecordedSite] = {}  # in forward order
         self.unseen: dict[str, None] = {}
+        self.detached: dict[str, None] = {}
         self.notes: dict[str, None] = {}
         self.step: StepCalls | None = None
         self.in_backward = False
@@ -74,7 +78,8 @@ class SiteRecorder:
 
     def handlers(self) -> dict[Function, Callable[..., Any]]:
         """Return what a function mode is to hand over."""
-        return dict.fromkeys(OPAQUE, self._opaque) | dict.fromkeys((*ACTIVATIONS, *COMPOSITES), self.activation)
+        cuts = dict.fromkeys(_CUTS, self._detached)
+        return cuts | dict.fromkeys(OPAQUE, self._opaque) | dict.fromkeys((*ACTIVATIONS, *COMPOSITES), self.activation)
 
     def follow_with(self, mode: FunctionMode) -> None:
         """Name the mode that is to see what checkpointing runs again."""
@@ -132,6 +137,7 @@ class SiteRecorder:
             if not site.is_known:
                 site.shape = site.gate.shape(laid, plain)
             sums = sums_before(laid, site.gate, plain)
+        site.wants_gradient = site.wants_gradient or z.requires_grad or plain.requires_grad
         batch = plain.shape[1 if self.has_members else 0] if plain.dim() else 1
         made_z = (
             z.grad_fn if z.grad_fn is not None else unwrapped(z).grad_fn
@@ -267,6 +273,20 @@ class SiteRecorder:
         if place is not None and place.in_network:
             self.unseen[place.opaque(name)] = None
             step.accounted |= between(outputs, [t for t in args if isinstance(t, Tensor)])
+
+    def _detached(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Note where the network cuts a tensor that depends on trainable parameters from their gradient."""
+        cut = args[0] if args else None
+        if self.step is not None and self.in_call and not self.in_backward and isinstance(cut, Tensor):
+            with self._timed:
+                try:
+                    if torch.is_grad_enabled() and cut.grad_fn is not None:
+                        place = self._call_sites.locate("detach")
+                        if place is not None and place.in_network:
+                            self.detached[place.name] = None
+                except Exception as error:
+                    self.note_failure(error)
+        return function(*args, **kwargs)
 
 
 def _in_a_thread(find: Callable[[], Gate]) -> Gate:

@@ -44,6 +44,7 @@ NEED_TORCH = {
     "gradscope.logged",
     "gradscope.member_traces",
     "gradscope.mixed_precision",
+    "gradscope.network_input",
     "gradscope.network_parts",
     "gradscope.objective",
     "gradscope.parameter_sums",

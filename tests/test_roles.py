@@ -95,7 +95,7 @@ def test_a_dead_first_layer_makes_victims_of_the_later_ones():
 def test_output_collapse_and_its_prediction_at_one_site_are_both_origins():
     collapsed = {(name, 2): 1.0 for name in SHUT} | {("common_mode", 2): 11.0, ("gate_transmission", 2): 0.0}
     cut = {("weight_transmission", i): np.nan for i in range(2)} | {("gate_transmission", i): np.nan for i in range(2)}
-    still = {("update_to_weight", i): 0.0 for i in range(3)}
+    still = {(name, i): 0.0 for name in ("update_to_weight", "grad_to_weight", "grad_rms") for i in range(3)}
     assert roles_in(example(site=collapsed | cut, parameter=still, metric=0.1)) == {
         ("output-collapse", "3.shuts"): "origin",
         ("common-mode", "3.shuts"): "origin",

@@ -1,0 +1,64 @@
+"""Whether a network learns, as far as its trace tells: what makes a finding an error, or only something to know."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradscope.trace import Trace
+
+# Half of the way from guessing to a perfect metric, or half of the loss gone: a network that has come so far learns.
+HALF = 0.5
+START_LOSSES, FEWEST_LOSSES = 10, 20  # in fewer steps no network has had time to learn, and one loss may lie by chance
+
+
+def has_learnt(trace: Trace) -> bool | None:
+    """Tell whether the network demonstrably learns; None where neither a metric nor enough losses are known.
+
+    The last test metric has come half of the way from chance to 1, or the loss has fallen by half. A start that is itself
+    thrown up by the first steps is none to fall from: the first loss counts where it is lower than the first ten.
+    """
+    by_metric, by_loss = _by_metric(trace), _by_loss(trace)
+    if by_metric is None or by_loss is None:
+        return by_loss if by_metric is None else by_metric
+    return by_metric or by_loss
+
+
+def start_loss(trace: Trace) -> float:
+    """Return the loss of the untrained network, NaN where it is not known.
+
+    The test loss before the first step where there is one; else that of the first step, or the median of the first ten if that
+    is lower.
+    """
+    if (tested := tested_at_start(trace)) is not None:
+        return tested
+    if not len(trace.loss) or not np.isfinite(trace.loss[0]):
+        return float("nan")
+    early = trace.loss[:START_LOSSES]
+    return float(min(early[0], np.median(early[np.isfinite(early)])))
+
+
+def tested_at_start(trace: Trace) -> float | None:
+    """Return the test loss before the first step: no single batch, whose loss may lie anywhere."""
+    tested = trace.evaluation_loss[trace.evaluation_steps == 0]
+    return float(tested[0]) if len(tested) and np.isfinite(tested[0]) else None
+
+
+def end_loss(trace: Trace) -> float:
+    """Return the median of the last tenth of the losses, infinite where most of those are not finite."""
+    last = trace.loss[-max(1, len(trace.loss) // 10) :]
+    return float(np.median(np.where(np.isfinite(last), last, np.inf))) if len(last) else float("nan")
+
+
+def _by_metric(trace: Trace) -> bool | None:
+    chance = trace.task.chance
+    measured = trace.evaluation_metric[trace.evaluation_steps > 0]
+    if not len(measured) or not np.isfinite(chance) or chance >= 1:
+        return None
+    return bool(measured[-1] >= chance + HALF * (1 - chance))
+
+
+def _by_loss(trace: Trace) -> bool | None:
+    if len(trace.loss) < FEWEST_LOSSES:
+        return None
+    start = start_loss(trace)
+    return bool(end_loss(trace) <= start - HALF * abs(start)) if np.isfinite(start) else False
