@@ -17,8 +17,11 @@ from gradscope.grid_activations import entries_of
 from gradscope.grid_faults import grid_faults
 from gradscope.recipe_faults import Fault, Keys, Positions, expected
 from gradscope.recipe_fields import (
-    FIX_NAMES,
+    AUTO,
+    DEFAULT_FIXES,
     HEALTHY,
+    STACK_FIX_NAMES,
+    TRAINING_FIX_NAMES,
     Data,
     Device,
     Expectation,
@@ -75,7 +78,7 @@ class Recipe(Part):
         """Return `raw` with the fixes that suit its network, and with stand-ins for what only its grid says."""
         if raw.get("fixes", ()) is None or "fixes" not in raw:
             is_single = raw.get("stack") is not None and raw.get("grid") is None
-            raw = {**raw, "fixes": FIX_NAMES if is_single else ()}
+            raw = {**raw, "fixes": DEFAULT_FIXES if is_single else ()}
         return filled(raw)
 
     @classmethod
@@ -87,16 +90,22 @@ class Recipe(Part):
         if stack is None and model is None and not names_in(raw.get("grid")) & {"hidden", "activations"}:
             yield Fault(("stack",), f"expected {Stack.WHAT}, or model: package.module:callable, got neither")
         if model is not None and stack is None and isinstance(fixes, list | tuple):
-            hint = "; write fixes: [] or name classes of your own"
+            hint = "; write fixes: [] or name classes of your own; gradscope.apply_fix changes a model in code"
             for i, fix in enumerate(fixes):
-                if fix in FIX_NAMES:
-                    yield Fault(("fixes", i), expected("no built-in fix beside model:, they change a stack", fix, hint))
+                if fix in STACK_FIX_NAMES:
+                    what = f"one of {', '.join(TRAINING_FIX_NAMES)} beside model:, the others change a stack"
+                    yield Fault(("fixes", i), expected(what, fix, hint))
         yield from grid_faults(raw)
 
     @property
     def fix_names(self) -> tuple[str, ...]:
-        """The fixes to try, in order."""
-        return self.fixes or ()
+        """The fixes to try, in order; none where they are chosen by what is found."""
+        return self.fixes if isinstance(self.fixes, tuple) else ()
+
+    @property
+    def chooses_fixes(self) -> bool:
+        """Whether the fixes are chosen by what is found in the control."""
+        return self.fixes == AUTO
 
     @property
     def seed_list(self) -> tuple[int, ...]:
@@ -181,7 +190,7 @@ def replace(
     seeds: int | Sequence[int] | None = None,
     epochs: int | None = None,
     device: str | None = None,
-    fixes: Sequence[str] | None = None,
+    fixes: Sequence[str] | str | None = None,
 ) -> Recipe:
     """Return the recipe with what the command line's options change; None leaves it as it is.
 

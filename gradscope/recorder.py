@@ -311,14 +311,19 @@ class Recorder:
         for key in reading.direct:
             self.sites[key].is_output = True
 
-    def _clipping(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    def clipping_begins(self) -> None:
+        """Take the gradients as they are before they are clipped, once a step; for who clips by other means than torch's."""
         step = self._step
-        clips = is_clipping()
-        if step is not None and not step.clipped and clips:
+        if step is not None and not step.clipped:
             step.clipped = True
             self._within.deny()
             with self.timed, Apart():
                 self._parameter_sums.take_unclipped()
+
+    def _clipping(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        clips = is_clipping()
+        if clips:
+            self.clipping_begins()
         if function in ACTIVATIONS and not clips:  # z.clamp_(min=0)
             return self._sites.activation(function, args, kwargs)
         return function(*args, **kwargs)

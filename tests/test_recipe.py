@@ -131,7 +131,7 @@ BAD = [
     (GOOD + "fixes: batchnorm-last\n", "3:8: fixes", "did you mean [batchnorm-last]?"),
     (GOOD + "fixes: [batch_norm_last]\n", "3:9: fixes[0]", "did you mean 'batchnorm-last'?"),
     (GOOD + "fixes: [batchnorm-all, batchnorm-all]\n", "3:24: fixes[1]", "expected each only once"),
-    ("data: digits\nmodel: a:b\nfixes: [batchnorm-all]\n", "3:9: fixes[0]", "expected no built-in fix beside model:"),
+    ("data: digits\nmodel: a:b\nfixes: [batchnorm-all]\n", "3:9: fixes[0]", "scale-input beside model:"),
     (GOOD + "expect: output-collapse\n", "3:9: expect", "did you mean [output-collapse]?"),
     (GOOD + "expect: [GS103]\n", "3:10: expect[0]", "did you mean 'output-collapse'?"),
     (GOOD + "expect: []\n", "3:9: expect", "expected healthy or a list of rules such as [output-collapse], got []"),
@@ -267,7 +267,7 @@ def test_options_replace_values_and_keep_the_lines_of_the_others():
         ({"device": "gpu"}, "--device: expected auto, cpu, cuda, cuda:0 or mps, got 'gpu'; did you mean 'cuda'?"),
         (
             {"fixes": ["batchnorm"]},
-            "--fixes: expected batchnorm-last, batchnorm-all or package.module:Class, got 'batchnorm'; did",
+            "--fixes: expected lower-lr, lr-warmup, clip-gradient, adam,",
         ),
         ({"data": "mnst"}, "--data: expected digits, mnist,"),
     ],
