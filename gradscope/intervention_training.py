@@ -17,7 +17,7 @@ from gradscope.arms import Batch, build_network
 from gradscope.data import Data
 from gradscope.effects import CONTROL
 from gradscope.elementwise import build_activation
-from gradscope.gradient_probe import Gates, GradientProbe
+from gradscope.gradient_probe import GradientProbe
 from gradscope.intervention_plan import LOWER_LR, STEPS, Arm, Measured, Place
 from gradscope.intervention_state import State, draw_again, state_of
 from gradscope.interventions import intervene
@@ -27,6 +27,7 @@ from gradscope.rules.exploding_gradient import GROWN
 from gradscope.stack import Population, StackMember
 from gradscope.trained_arms import user_code_placed
 from gradscope.training import Begin, Watching, task_of, train
+from gradscope.unit_gates import Gates
 
 MOST_TEST_SAMPLES = 64  # the metric is of no use here, and evaluating fifty networks costs
 
@@ -87,7 +88,8 @@ class InterventionTraining:
         names = [MemberName(arm.label, seed) for arm in arms for seed in place.seeds]
         network = self._population(names)
         rows = {arm: range(k * len(place.seeds), (k + 1) * len(place.seeds)) for k, arm in enumerate(arms)}
-        probe = GradientProbe(self._gates(network, place.layer), range(self._steps // 3, 2 * (self._steps // 3)))
+        gates = self._gates(network)
+        probe = GradientProbe(gates[place.layer], range(self._steps // 3, 2 * (self._steps // 3)))
 
         def ready(optimizer: torch.optim.Optimizer) -> None:
             if start is not None:
@@ -95,7 +97,7 @@ class InterventionTraining:
             for arm, own in rows.items():
                 for layer in arm.layers if arm.kind == "reset layer" else ():
                     draw_again(network, optimizer, layer, self._stack, names, own, self._build)
-            hooks.extend(intervene(network, rows))
+            hooks.extend(intervene(network, rows, gates))
             hooks.extend(probe.attach(network, place.layer))
 
         hooks: list[RemovableHandle] = []
@@ -116,9 +118,10 @@ class InterventionTraining:
         assert isinstance(network, Population)
         return network
 
-    def _gates(self, network: Population, layer: int) -> Gates:
-        width = network.linear_parameters()[layer][1].shape[1]
-        return Gates.of(self._stack.layers[layer].resolve(width), self._build, self._device)
+    def _gates(self, network: Population) -> list[Gates]:
+        widths = [bias.shape[1] for _, bias in network.linear_parameters()]
+        blocks = [layer.resolve(width) for layer, width in zip(self._stack.layers, widths, strict=True)]
+        return [Gates.of(own, self._build, self._device) for own in blocks]
 
     def _run(
         self, network: Population, names: list[MemberName], training: Training, begin: Begin, end: int
