@@ -55,6 +55,26 @@ def role(of, *others):
         (seen("stuck-at-chance"), seen("vanishing-gradient", 0, severity="warning"), "origin"),
         (seen("output-collapse", 2), seen("stuck-at-chance"), "origin"),
         (seen("vanishing-gradient", 0), seen("stuck-at-chance"), "origin"),
+        (seen("dead-layer", 1, first_step=7), seen("oversized-updates"), "victim"),
+        (seen("dead-layer", 1), seen("oversized-updates"), "origin"),  # it was dead before the first step
+        (seen("dead-layer", 1, first_step=7), seen("oversized-updates", severity="warning"), "origin"),
+        (seen("vanishing-gradient", 1, first_step=7), seen("oversized-updates"), "victim"),
+        (seen("oversized-updates"), seen("exploding-gradient", 1), "victim"),
+        (seen("oversized-updates"), seen("exploding-gradient", 1, first_step=3), "origin"),
+        (seen("exploding-gradient", 1, first_step=3), seen("oversized-updates"), "victim"),
+        (seen("oversized-updates"), seen("dead-layer", 1), "origin"),
+        (seen("frozen-weights", 1), seen("dead-layer", 1), "origin"),
+        (seen("dead-layer", 1, first_step=7), seen("frozen-weights", 1), "origin"),
+        (seen("diverging-loss", first_step=3), seen("oversized-updates"), "victim"),
+        (seen("diverging-loss", first_step=3), seen("dead-layer", 1, first_step=9), "origin"),
+        (seen("diverging-loss", first_step=3), seen("non-finite", first_step=9), "origin"),
+        (seen("non-finite", first_step=9), seen("diverging-loss", first_step=3), "victim"),
+        (seen("stuck-at-chance"), seen("diverging-loss", first_step=3), "victim"),
+        (seen("diverging-loss", first_step=3), seen("stuck-at-chance"), "origin"),
+        (seen("identical-units", 1), seen("identical-units", 0), "victim"),
+        (seen("vanishing-gradient", 1), seen("identical-units", 0), "victim"),  # all weights are zero
+        (seen("vanishing-gradient", 0), seen("unscaled-input", 0), "origin"),
+        (seen("saturation", 1), seen("unscaled-input", 0), "victim"),
     ],
 )
 def test_role_beside_one_other(later, cause, expected):
@@ -72,9 +92,8 @@ def test_among_any_observations_there_is_an_origin():
     slugs = [rule.slug for rule in RULES]
     for _ in range(500):
         chosen = {(rng.choice(slugs), int(rng.integers(4))) for _ in range(rng.integers(1, 6))}
-        items = [
-            seen(slug, None if BY_SLUG[slug].flow == "network" else site, int(rng.integers(3))) for slug, site in sorted(chosen)
-        ]
+        placed = {slug: BY_SLUG[slug].flow not in ("network", "weights") for slug, _ in chosen}
+        items = [seen(slug, site if placed[slug] else None, int(rng.integers(3))) for slug, site in sorted(chosen)]
         assert "origin" in [role_of(item, items) for item in items], items
 
 
