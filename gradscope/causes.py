@@ -103,7 +103,7 @@ def effects_of(place: Place, measured: Sequence[Measured], guessing: float) -> t
             lower_in=int((gain > 0).sum()),
             p=p,
             brings_gradient=_brings_gradient(place, one, measured[0]),
-            brings_loss=p <= LEVEL and (gain > 0).sum() >= nearly_all(len(gain)),
+            brings_loss=p <= LEVEL and int((gain > 0).sum()) >= nearly_all(len(gain)),
         )
         for one, loss, gain, p in zip(measured, losses, gains, [1.0, *corrected], strict=True)
     ]

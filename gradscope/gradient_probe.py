@@ -78,7 +78,7 @@ class GradientProbe:
             args[0].register_hook(self._at_z)
 
     def _after(self, module: nn.Module, args: tuple[Tensor], a: Tensor) -> None:
-        if self._is_looking:
+        if self._is_looking and a is not args[0]:
             a.register_hook(self._keep)
 
     def _output(self, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
@@ -89,8 +89,8 @@ class GradientProbe:
         self._at_a = at_a
 
     def _at_z(self, at_z: Tensor) -> None:
-        at_a, self._at_a = self._at_a, None
-        assert at_a is not None  # the way back comes through it first
+        at_a, self._at_a = self._at_a, None  # the way back comes through a first
+        at_a = at_z if at_a is None else at_a  # without an activation they are one
         least = SATURATED_SLOPE * self._gates.largest_slope * at_a.abs()
         self._add("reached", ((at_z.abs() >= least) & (at_z != 0)).sum(dim=1).double())
         self._add("samples", torch.full((len(at_z), 1), at_z.shape[1], device=at_z.device))
