@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,7 +60,8 @@ def _member_trace(
 ) -> Trace:
     passed = [site for site in recorder.sites.values() if site.is_known]
     found = [site for site in passed if not _row(site.host_shape().linear, i).all()]
-    sites = tuple(_site(site, i) for site in found)
+    fed = _fed({site.key: site for site in passed}, [site.key for site in found])
+    sites = tuple(_site(site, i, feeds) for site, feeds in zip(found, fed, strict=True))
     sums = [_Sums(records, site, units.units, i) for site, units in zip(found, sites, strict=True)]
     metric = [values[i] for values in progress.evaluation_metric]
     test_loss = [values[i] for values in progress.evaluation_loss]
@@ -96,11 +97,27 @@ def _row(values: NDArray[np.bool_], member: int) -> NDArray[np.bool_]:
     return np.asarray(values[member if len(values) > 1 else 0])
 
 
-def _site(site: RecordedSite, i: int) -> Site:
+def _fed(passed: Mapping[str, RecordedSite], found: Sequence[str]) -> list[tuple[int, ...] | None]:
+    """Return the places of the sites that each one feeds, those without a non-linearity looked through.
+
+    Of a module that is called again with what came of its first call, only the way forward counts. None where some are unknown.
+    """
+    if any(site.feeds is None for site in passed.values()):
+        return [None] * len(found)
+    place = {key: i for i, key in enumerate(found)}
+    order = {key: i for i, key in enumerate(passed)}
+    reached: dict[str, set[int]] = {}
+    for key in reversed(list(passed)):
+        ahead = [fed for fed in passed[key].feeds or () if order.get(fed, -1) > order[key]]
+        reached[key] = set().union(*({place[fed]} if fed in place else reached[fed] for fed in ahead))
+    return [tuple(sorted(reached[key])) for key in found]
+
+
+def _site(site: RecordedSite, i: int, feeds: tuple[int, ...] | None) -> Site:
     shape, (_, number, call) = site.host_shape(), site.key.partition("#")
     name = site.labels[i if len(site.labels) > 1 else 0] + number + call
     shuts, saturates = _row(shape.shuts, i), _row(shape.saturates, i)
-    return Site(name, shuts, saturates, is_output=site.is_output, wants_gradient=site.wants_gradient)
+    return Site(name, shuts, saturates, is_output=site.is_output, wants_gradient=site.wants_gradient, feeds=feeds)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from gradscope.parameters import groups_of, member_parameters
 from gradscope.recorded_site import RecordedSite
 from gradscope.records import Records
 from gradscope.schedule import Schedule
+from gradscope.site_edges import site_edges
 from gradscope.site_gradients import Gradients, hook_network
 from gradscope.site_recorder import SiteRecorder, StepCalls
 from gradscope.stack import Population
@@ -310,6 +311,9 @@ class Recorder:
             self._sites.notes[SHADOW_NOTE] = None
         for key in reading.direct:
             self.sites[key].is_output = True
+        ends = [tensor.grad_fn for tensor in (*losses, *whole, *parts) if tensor.grad_fn is not None]
+        for key, fed in (site_edges(ends, calls.nodes) or {}).items():
+            self.sites[key].feeds = (self.sites[key].feeds or set()) | fed
 
     def clipping_begins(self) -> None:
         """Take the gradients as they are before they are clipped, once a step; for who clips by other means than torch's."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gradscope.report import Role
 from gradscope.rules import Observation, Rule
 
@@ -22,8 +25,13 @@ class Seen:
         return self.observation.severity == "error"
 
 
-def role_of(seen: Seen, others: Sequence[Seen]) -> Role:
+Leads = NDArray[np.bool_]  # [site, site], see `site_order.leads_to`
+
+
+def role_of(seen: Seen, others: Sequence[Seen], leads: Leads) -> Role:
     """Return whether `seen` is an origin or follows from one of `others` (all of the same trace).
+
+    Earlier and nearer to the loss mean: on a path of the network's own graph. Sites of branches side by side are neither.
 
     * A failure that spreads forward follows from one at an earlier site that was there no later; and from steps that had
       exploded, or replaced the weights, before.
@@ -33,11 +41,11 @@ def role_of(seen: Seen, others: Sequence[Seen]) -> Role:
     * What concerns the network as a whole follows from any error at a place or in the weights: a loss that diverges from what
       was there by then.
     """
-    causes = [other for other in others if other is not seen and _causes(other, seen)]
+    causes = [other for other in others if other is not seen and _causes(other, seen, leads)]
     return "victim" if causes else "origin"
 
 
-def _causes(other: Seen, seen: Seen) -> bool:
+def _causes(other: Seen, seen: Seen, leads: Leads) -> bool:
     if seen.rule.flow == "network":
         return other.is_error and _explains_network(other, seen)
     if other.rule.flow == "network":
@@ -48,7 +56,9 @@ def _causes(other: Seen, seen: Seen) -> bool:
         return seen.rule.slug == "oversized-updates" and exploded and not _is_before(seen, other)
     if other.rule.flow == "weights":
         return other.rule.slug == "oversized-updates" and other.is_error and _is_before(other, seen)
-    return _spreads_forward(other, seen) if seen.rule.flow == "forward" else _spreads_back(other, seen)
+    if seen.rule.flow == "forward":
+        return _spreads_forward(other, seen, leads)
+    return _spreads_back(other, seen, leads)
 
 
 def _explains_network(other: Seen, seen: Seen) -> bool:
@@ -57,26 +67,27 @@ def _explains_network(other: Seen, seen: Seen) -> bool:
     return other.rule.flow != "network" or other.rule.slug == "diverging-loss"
 
 
-def _spreads_forward(other: Seen, seen: Seen) -> bool:
+def _spreads_forward(other: Seen, seen: Seen, leads: Leads) -> bool:
     before, after = other.observation, seen.observation
     if other.rule.flow == "backward":
         return other.rule.slug == "exploding-gradient" and other.is_error and _is_before(other, seen)
-    upstream = _site(before, 10**9) < _site(after, -1)
+    upstream = _leads(leads, before.site, after.site)
     same_kind = other.rule is seen.rule and before.severity != "note"
     return upstream and (other.is_error or same_kind) and before.first_step <= after.first_step
 
 
-def _spreads_back(other: Seen, seen: Seen) -> bool:
+def _spreads_back(other: Seen, seen: Seen, leads: Leads) -> bool:
     before, after = other.observation, seen.observation
     if other.rule.flow == "backward":
-        return other.rule is seen.rule and _site(before, -1) > _site(after, -1)
+        return other.rule is seen.rule and _leads(leads, after.site, before.site)
     if other.rule.slug == "identical-units":  # weights of zero pass nothing back, whichever layer has them
         return other.is_error and seen.rule.slug == "vanishing-gradient" and not _is_before(seen, other)
     if seen.rule.slug == "exploding-gradient" or other.rule.slug in _STOP_NOTHING:
         return False  # what is shut or flat lets less through, never more
     later = after.first_step == 0 < before.first_step  # what was there from the start does not follow from a later death
     stops = other.is_error or other.rule.slug == "dead-layer"  # which lets nothing through, even where a path leads around it
-    return stops and _site(before, -1) >= _site(after, -1) and not later
+    here = before.site is not None and before.site == after.site
+    return stops and (here or _leads(leads, after.site, before.site)) and not later
 
 
 # Failures that spread forward and by themselves stop no gradient on its way back.
@@ -87,5 +98,5 @@ def _is_before(one: Seen, other: Seen) -> bool:
     return one.observation.first_step < other.observation.first_step
 
 
-def _site(observation: Observation, unknown: int) -> int:
-    return unknown if observation.site is None else observation.site
+def _leads(leads: Leads, start: int | None, end: int | None) -> bool:
+    return start is not None and end is not None and bool(leads[start, end])

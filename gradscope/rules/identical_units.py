@@ -12,6 +12,7 @@ from gradscope.report import Severity
 from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
 from gradscope.rules.examples import example
 from gradscope.rules.learning import has_learnt
+from gradscope.rules.site_order import fed_by
 from gradscope.rules.window import too_short, window_start
 from gradscope.rules.wording import short
 from gradscope.trace import Trace
@@ -105,5 +106,6 @@ class IdenticalUnits(Rule):
 
 
 def _is_fed_by_constant(trace: Trace, i: int) -> bool:
-    """Tell whether the site before gives out the same for every sample."""
-    return i > 0 and bool(np.isinf(trace.site_statistics["act_common_mode"][window_start(trace) :, i - 1]).all())
+    """Tell whether all that is fed to a site by others is the same for every sample."""
+    before = fed_by(trace, i)
+    return bool(before) and bool(np.isinf(trace.site_statistics["act_common_mode"][window_start(trace) :, before]).all())

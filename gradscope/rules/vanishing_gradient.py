@@ -11,6 +11,7 @@ from gradscope.report import Severity
 from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
 from gradscope.rules.examples import example
 from gradscope.rules.flow import MEASURED, first_weight_share, has_way_around, movement, remaining, why_unknown
+from gradscope.rules.site_order import leads_to
 from gradscope.rules.wording import percent, short
 from gradscope.trace import Trace
 
@@ -56,7 +57,8 @@ class VanishingGradient(Rule):
             return CannotTell(why_unknown(trace))
         # a site that no gradient is meant to reach (frozen weights before it) has no share of it and is passed over
         median = np.array([np.median(left[known[:, i], i]) if known[:, i].any() else np.inf for i in range(len(trace.sites))])
-        return [self._loss(trace, i, left, median) for i in range(len(trace.sites)) if median[i] < LEFT_FRAC]
+        leads = leads_to(trace)
+        return [self._loss(trace, i, left, median, leads[i]) for i in range(len(trace.sites)) if median[i] < LEFT_FRAC]
 
     @staticmethod
     def _loss(
@@ -64,11 +66,12 @@ class VanishingGradient(Rule):
         i: int,
         left: np.ndarray[tuple[int, ...], np.dtype[np.floating]],
         median: np.ndarray[tuple[int, ...], np.dtype[np.floating]],
+        behind: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
     ) -> Observation:
         moved = movement(trace, reached=bool(median[i] > 0))
         frozen = median[i] == 0 if moved is None else moved < MOVEMENT
         severity: Severity = "error" if frozen and not _is_off_the_way(trace, i, median) else "warning"
-        gates = trace.site_statistics["gate_transmission"][:, i:]
+        gates = trace.site_statistics["gate_transmission"][:, behind | (np.arange(len(behind)) == i)]
         gates = np.nanmedian(gates[:, np.isfinite(gates).any(axis=0)], axis=0)  # a gate that no gradient reaches has no number
         above = np.flatnonzero(~(left[:, i] < LEFT_FRAC) & np.isfinite(left[:, i]))
         first = int(trace.steps[min(above[-1] + 1, len(trace.steps) - 1)]) if len(above) else int(trace.steps[0])
