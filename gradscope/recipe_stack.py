@@ -141,14 +141,14 @@ class Stack(Part):
         """Yield what does not fit together; where a grid holds a part of the stack, that is for the grid to check."""
         if not isinstance(raw, OfGrid):
             yield from misfits(raw.get("hidden"), raw.get("activations"), raw.get("norm"))
-            yield from _without_shortcut(raw.get("residual"), raw.get("hidden"))
+            yield from without_shortcut(raw.get("residual"), raw.get("hidden"))
 
 
-def _without_shortcut(residual: object, hidden: object) -> Iterator[Fault]:
+def without_shortcut(residual: object, hidden: object) -> Iterator[Fault]:
     """Yield shortcuts that no layer can have, which would silently change nothing."""
     if residual is True and isinstance(hidden, list | tuple) and not any(map(eq, hidden, hidden[1:])):
         text = "expected two hidden layers of equal width in a row for a shortcut"
-        yield Fault(("residual",), f"{text}, got hidden {show(list(hidden))}; delete the line")
+        yield Fault(("residual",), f"{text}, got hidden {show(list(hidden))}; leave it away")
 
 
 class OfGrid(dict[str, Any]):
