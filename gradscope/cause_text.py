@@ -33,7 +33,10 @@ def what_was_done(one: Intervention) -> str:
 
 def what_happened(one: Intervention, placebo: Intervention) -> str:
     """Return what became of gradient and loss, means over the seeds."""
-    text = f"gradient to {percent(one.reached)}, loss {mean(one.loss):.3g}"
+    text = f"gradient to {percent(one.reached)}"
+    if not one.loss:
+        return text
+    text += f", loss {mean(one.loss):.3g}"
     return text if one is placebo else f"{text}, lower in {one.lower_in} of {len(one.loss)} seeds"
 
 

@@ -9,13 +9,14 @@ seeds (four of five); the loss where it is lower than the placebo's in nearly al
 | lower lr | the network, its state | steps too large: they shut or saturate it, whatever else would undo that |
 | centre z, centre input | size and gates | common-mode pre-activations: what is the same for all samples holds the gates |
 | rescale z | the sign of every z, mean over spread | pre-activations too large (or too small, if their spread is below 1) |
-| open gate | the forward pass, to the bit | the gates as such: neither centring nor unit variance would open them in the time |
+| open gate | the forward pass, to the bit | the gates as such, provided that centring does not open them |
 | reset layer | how weights are drawn | the draw was unlucky (from step 0), or training had damaged the weights (later) |
 
 Where several work, the first line counts: each line's change is smaller, or undoes more specifically, than those below it.
 Centring comes before rescaling because unit variance shrinks the common part as well, not the other way round; and an open gate
 lets the gradient through whatever shuts it, so it decides only where nothing else works. The placebo must bring back nothing:
-it is what the others are measured against.
+it is what the others are measured against. Which change lowers the loss most says little: an open gate, which lets through what
+no closed one would, often beats the change that undoes the reason for its being closed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Effect:
 
     arm: Arm
     reached: tuple[float, ...]  # [seed]
-    loss: tuple[float, ...]  # [seed] mean of the last third; where it is above guessing's or no number, guessing's
+    loss: tuple[float, ...]  # [seed] mean of the last quarter, see `end_loss`; empty where the intervention did not go on
     lower_in: int  # seeds
     p: float
     brings_gradient: bool
@@ -79,40 +80,65 @@ def cause_of(place: Place, measured: Sequence[Measured], guessing: float) -> Cau
         guessing: loss of the best constant answer.
     """
     effects = effects_of(place, measured, guessing)
-    seeds, placebo = len(place.seeds), effects[0]
-    if seeds < MINIMUM_SEEDS:
-        return Cause(None, f"tried in {seeds}, at least {MINIMUM_SEEDS} seeds are needed to tell an effect from noise", effects)
-    lost = sum(missing > (HALF if place.is_whole else 0.0) for missing in _missing(placebo))
-    if not place.grows and lost < nearly_all(seeds):
-        share = f"reaches {_percent(placebo.reached)} of {place.site} without any change"
-        return Cause(None, f"no gradient is lost that could be brought back: it {share}", effects)
+    reason = _why_not(place, measured[0])
+    if reason:
+        return Cause(None, reason, effects)
     name = _name(place, effects, float(np.mean(measured[0].spread)))
-    return Cause(name, "" if name else "no change brought back first the gradient and then the loss", effects)
+    return Cause(name, "" if name else _what_missed(effects), effects)
+
+
+def worth_going_on(place: Place, measured: Sequence[Measured]) -> list[Arm]:
+    """Return the arms whose loss is worth looking at: those that bring the gradient back, placebo, and what others suspect.
+
+    None where there is no cause to find.
+    """
+    placebo, *others = measured
+    back = [one.arm for one in others if _brings_gradient(place, one, placebo)]
+    if not back or _why_not(place, placebo):
+        return []
+    return [one.arm for one in measured if one is placebo or one.arm in back or one.arm in place.elsewhere]
+
+
+def _why_not(place: Place, placebo: Measured) -> str:
+    """Return why no cause can be named whatever the interventions do; empty where one can."""
+    seeds = len(place.seeds)
+    if seeds < MINIMUM_SEEDS:
+        return f"tried in {seeds}, at least {MINIMUM_SEEDS} seeds are needed to tell an effect from noise"
+    lost = int((1 - placebo.reached > (HALF if place.is_whole else 0.0)).sum())
+    if not place.grows and lost < nearly_all(seeds):
+        share = f"{100 * float(placebo.reached.mean()):.0f} %"
+        return f"no gradient is lost that could be brought back: it reaches {share} of {place.site} without any change"
+    return ""
 
 
 def effects_of(place: Place, measured: Sequence[Measured], guessing: float) -> tuple[Effect, ...]:
     """Return each arm's effect beside the placebo, the first one."""
-    losses = [end_loss(one.losses, guessing) for one in measured]
-    gains = [losses[0] - loss for loss in losses]
-    corrected = holm([paired_p(gain) for gain in gains[1:]])
-    found = [
-        Effect(
-            arm=one.arm,
-            reached=tuple(map(float, one.reached)),
-            loss=tuple(map(float, loss)),
-            lower_in=int((gain > 0).sum()),
-            p=p,
-            brings_gradient=_brings_gradient(place, one, measured[0]),
-            brings_loss=p <= LEVEL and int((gain > 0).sum()) >= nearly_all(len(gain)),
+    placebo = measured[0]
+    compared = [one for one in measured if one.losses.shape == placebo.losses.shape]
+    losses = [end_loss(one.losses, guessing) for one in compared]
+    corrected = [1.0, *holm([paired_p(losses[0] - loss) for loss in losses[1:]])]
+    after = {one.arm: (loss, p) for one, loss, p in zip(compared, losses, corrected, strict=True)}
+    found = []
+    for one in measured:
+        loss, p = after.get(one.arm, (np.empty(0), math.nan))
+        lower_in = int((loss < losses[0]).sum()) if len(loss) else 0
+        found.append(
+            Effect(
+                arm=one.arm,
+                reached=tuple(map(float, one.reached)),
+                loss=tuple(map(float, loss)),
+                lower_in=lower_in,
+                p=p,
+                brings_gradient=_brings_gradient(place, one, placebo),
+                brings_loss=p <= LEVEL and lower_in >= nearly_all(len(loss)),
+            )
         )
-        for one, loss, gain, p in zip(measured, losses, gains, [1.0, *corrected], strict=True)
-    ]
     return tuple(found)
 
 
 def end_loss(losses: NDArray[np.float64], guessing: float) -> NDArray[np.float64]:
-    """Return the mean loss of the last third, [seed]; above that of guessing nothing has been learnt, however far above."""
-    last = losses[:, -(losses.shape[1] // 3) :]
+    """Return the mean loss of the last quarter, [seed]; above that of guessing nothing has been learnt, however far above."""
+    last = losses[:, -(losses.shape[1] // 4) :]
     return np.asarray(np.where(np.isfinite(last), np.minimum(last, guessing), guessing).mean(axis=1))
 
 
@@ -166,15 +192,19 @@ def holm(values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _missing(placebo: Effect) -> list[float]:
-    return [1 - reached for reached in placebo.reached]
-
-
 def _brings_gradient(place: Place, one: Measured, placebo: Measured) -> bool:
     """Tell whether more than half of what the placebo misses is back; of a gradient that grew, whether any is in its bounds."""
     missing = 1 - placebo.reached
     back = one.reached > 0 if place.grows else (missing > 0) & (one.reached - placebo.reached > HALF * missing)
     return int(back.sum()) >= nearly_all(len(back))
+
+
+def _what_missed(effects: Sequence[Effect]) -> str:
+    if any(effect.works for effect in effects):
+        return "the gradient comes back by centring as well as by opening the gate, the loss beyond noise by opening it only"
+    if any(effect.brings_gradient for effect in effects):
+        return "no change brought back first the gradient and then the loss"
+    return "no change brought the gradient back"
 
 
 def _name(place: Place, effects: Sequence[Effect], spread: float) -> str | None:
@@ -190,11 +220,10 @@ def _name(place: Place, effects: Sequence[Effect], spread: float) -> str | None:
         "open gate": f"{held} {last}gates",
         "reset layer": "weights damaged by training" if place.begin else "unlucky initial weights",
     }
+    centring = {effect.arm.kind for effect in effects if effect.brings_gradient and place.layer in effect.arm.layers}
+    if centring & {"centre z", "centre input"}:  # which opens the gates, too: they are not all that is wrong
+        here.discard("open gate")
     for kind, name in names.items():
         if kind in here:
             return name
     return next((place.elsewhere[arm] for arm in working if arm in place.elsewhere), None)
-
-
-def _percent(shares: Sequence[float]) -> str:
-    return f"{100 * float(np.mean(shares)):.0f} %"

@@ -19,8 +19,12 @@ AT_ORIGIN: tuple[Kind, ...] = ("lower lr", "centre z", "centre input", "rescale 
 EVERYWHERE: tuple[Kind, ...] = ("centre z", "rescale z", "open gate")
 """What is also done at all places of the failure at once, where it stands at several: one gate among many may not do."""
 
-STEPS = 300
-"""Steps of an intervention. In the second third the gradient is looked at, in the last the loss: each third is 100 batches."""
+STEPS = 800
+"""Steps of an intervention: first a quarter of them for all, in whose second half (100 batches) the gradient is looked at.
+
+Those that bring it back go on, and in the last quarter the loss is looked at. What was shut learns late: in the published network
+all changes look alike after 300 steps.
+"""
 MOST_PLACES = 3  # origins that are tested, the worst first; each costs some hundred steps of about fifty networks
 MOST_SEEDS = 9
 LOWER_LR = 0.1
@@ -72,8 +76,8 @@ class Measured:
     """What one arm came to at a place."""
 
     arm: Arm
-    reached: NDArray[np.float64]  # [seed] share of the place that the gradient reaches in the second third
-    losses: NDArray[np.float64]  # [seed, step] training loss
+    reached: NDArray[np.float64]  # [seed] share of the place that the gradient reaches, before the first quarter ends
+    losses: NDArray[np.float64]  # [seed, step] training loss, of a quarter of the steps where it did not go on
     spread: NDArray[np.float64]  # [seed] standard deviation of z at the first step
 
 
@@ -146,7 +150,7 @@ def suspected(hypotheses: Sequence[Hypothesis], sites: Sequence[Site], origin: s
 
 def _together(begin: int, begins: Sequence[int]) -> int:
     """Return the first of the steps that lie little before this one: failures so near to one another may have one cause."""
-    return min(other for other in begins if begin - STEPS // 3 < other <= begin)
+    return min(other for other in begins if begin - STEPS // 8 < other <= begin)
 
 
 def _place(name: str, findings: Sequence[Finding], report: Report, traces: Sequence[Trace], begin: int) -> Place:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from gradscope.activations import ActivationSpec
 from gradscope.arms import Batch, build_network
+from gradscope.causes import worth_going_on
 from gradscope.data import Data
 from gradscope.effects import CONTROL
 from gradscope.elementwise import build_activation
@@ -52,7 +53,7 @@ class InterventionTraining:
             data: on the device, flattened.
             device: where to train.
             allow_code: whether activations of the user's own may be loaded.
-            steps: of each intervention; three thirds.
+            steps: of each intervention; a quarter of them where it does not bring the gradient back.
             should_stop: asked after every step.
         """
         assert recipe.stack is not None
@@ -66,13 +67,21 @@ class InterventionTraining:
     def try_at(self, place: Place) -> list[Measured]:
         """Return what each arm came to, the placebo first; nothing if it was stopped."""
         start = self._state_before(place.begin, place.seeds)
-        apart = [arm for arm in place.arms if arm.kind == "lower lr"]
-        together = [arm for arm in place.arms if arm.kind != "lower lr"]
-        found = self._trained(place, together, start, self._training)
-        if apart:
-            slower = self._training.model_copy(update={"lr": self._training.lr * LOWER_LR})
-            found |= self._trained(place, apart, start, slower)
-        return [] if self._should_stop() else [found[arm] for arm in place.arms]
+        found = self._stage(place, place.arms, start, self._steps // 4)
+        going_on = worth_going_on(place, list(found.values()))
+        if going_on:
+            found |= self._stage(place, going_on, start, self._steps)
+        return [] if self._should_stop() else list(found.values())
+
+    def _stage(self, place: Place, arms: Sequence[Arm], start: State | None, steps: int) -> dict[Arm, Measured]:
+        """Train from the start for so many steps; arms with a learning rate of their own by themselves."""
+        slower = self._training.model_copy(update={"lr": self._training.lr * LOWER_LR})
+        found: dict[Arm, Measured] = {}
+        for training in (self._training, slower):
+            own = [arm for arm in arms if (arm.kind == "lower lr") == (training is slower)]
+            if own and not self._should_stop():
+                found |= self._trained(place, own, start, training, steps)
+        return {arm: found[arm] for arm in arms if arm in found}
 
     def _state_before(self, step: int, seeds: tuple[int, ...]) -> State | None:
         """Return the control's state before a step; None for step 0, which is a new network's."""
@@ -84,12 +93,14 @@ class InterventionTraining:
         self._run(network, names, self._training, Begin(ready=optimizers.append), step)
         return state_of(network, optimizers[0], step)
 
-    def _trained(self, place: Place, arms: list[Arm], start: State | None, training: Training) -> dict[Arm, Measured]:
+    def _trained(
+        self, place: Place, arms: Sequence[Arm], start: State | None, training: Training, steps: int
+    ) -> dict[Arm, Measured]:
         names = [MemberName(arm.label, seed) for arm in arms for seed in place.seeds]
         network = self._population(names)
         rows = {arm: range(k * len(place.seeds), (k + 1) * len(place.seeds)) for k, arm in enumerate(arms)}
         gates = self._gates(network)
-        probe = GradientProbe(gates[place.layer], range(self._steps // 3, 2 * (self._steps // 3)))
+        probe = GradientProbe(gates[place.layer], range(self._steps // 8, self._steps // 4))
 
         def ready(optimizer: torch.optim.Optimizer) -> None:
             if start is not None:
@@ -102,7 +113,7 @@ class InterventionTraining:
 
         hooks: list[RemovableHandle] = []
         try:
-            losses = self._run(network, names, training, Begin(place.begin, ready), place.begin + self._steps)
+            losses = self._run(network, names, training, Begin(place.begin, ready), place.begin + steps)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -49,8 +49,9 @@ class Control(_Part):
 class Intervention(_Part):
     """One change tried at a failure, beside the placebo: what became of the gradient and then of the loss, per seed.
 
-    `reached` is the share of the place that the gradient reaches, `loss` the training loss at the end, `p` that of the paired
-    test that the loss is lower than the placebo's, corrected for all changes tried; `works` where both came back.
+    `reached` is the share of the place that the gradient reaches, `loss` the training loss at the end (empty where the gradient
+    did not come back, so that the change was not followed up), `p` that of the paired test that the loss is lower than the
+    placebo's, corrected for all that were followed up; `works` where both came back.
     """
 
     kind: str

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gradscope.causes import cause_of, end_loss, holm, nearly_all, paired_p, student_tail
+from gradscope.causes import cause_of, end_loss, holm, nearly_all, paired_p, student_tail, worth_going_on
 from gradscope.intervention_plan import PLACEBO, Arm, Measured, Place
 
 CHANCE = math.log(10)
@@ -61,6 +61,33 @@ def test_where_nothing_helps_no_cause_is_named():
 def test_patterns(working, changes, name):
     tried = [(kind, 0.9, 0.5) if kind in working else (kind, *rest) for kind, *rest in NOTHING]
     assert named(*tried, **changes).name == name
+
+
+def test_an_open_gate_is_no_cause_where_centring_opens_it_too_and_the_loss_stays():
+    found = named(("open gate", 0.9, 0.5), ("centre z", 0.9, 2.2))
+    assert found.name is None
+    assert "by centring as well as by opening" in found.reason
+    assert named(("open gate", 0.9, 0.5), ("rescale z", 0.9, 2.2)).name == "closed last gates"
+
+
+def test_what_does_not_bring_the_gradient_back_is_not_followed_up():
+    arms = [Arm(kind, (HERE,)) for kind in ("centre z", "open gate")]
+    elsewhere = Arm("open gate", (1,))
+    where = place([PLACEBO, *arms, elsewhere], elsewhere={elsewhere: "saturated gates at 2.sigmoid"})
+    first = [
+        measured(PLACEBO, 0.1, 2.2),
+        measured(arms[0], 0.1, 2.2),
+        measured(arms[1], 1.0, 2.2),
+        measured(elsewhere, 0.1, 2.2),
+    ]
+    assert worth_going_on(where, first) == [PLACEBO, arms[1], elsewhere]
+    assert worth_going_on(where, [first[0], first[1]]) == []
+    assert worth_going_on(place(where.arms, is_whole=True), [measured(PLACEBO, 0.6, 2.2), measured(arms[1], 1.0, 2.2)]) == []
+    later = [Measured(one.arm, one.reached, np.repeat(one.losses, 4, axis=1), one.spread) for one in first]
+    effects = cause_of(where, [later[0], first[1], later[2], later[3]], CHANCE).effects
+    assert [len(effect.loss) for effect in effects] == [5, 0, 5, 5]
+    assert math.isnan(effects[1].p)
+    assert not effects[1].brings_loss
 
 
 def test_the_gradient_alone_or_the_loss_alone_is_no_cause():
@@ -129,7 +156,7 @@ def test_a_difference_within_the_noise_is_none():
 
 
 def test_losses_above_guessing_count_as_guessing():
-    losses = np.array([[9.0] * 9, [1.0] * 9, [1.0] * 6 + [np.nan] * 3, [5.0] * 6 + [0.5] * 3])
+    losses = np.array([[9.0] * 9, [1.0] * 9, [1.0] * 7 + [np.nan] * 2, [5.0] * 7 + [0.5] * 2])
     assert end_loss(losses, 2.0).tolist() == [2.0, 1.0, 2.0, 0.5]
 
 

@@ -36,7 +36,7 @@ def _table(found: CauseFound, page: Page) -> Table:
     table.add_row(*(Text(title, "dim") for title in ("", "gradient to", "loss", "lower in", "")))
     for i, one in enumerate(found.interventions):
         word = back(one)
-        lower = f"{one.lower_in} of {counted(len(one.loss), 'seed')}" if i else ""
-        done = page.text(what_was_done(one))
-        table.add_row(done, percent(one.reached), f"{mean(one.loss):.3g}", lower, Text(word, BACK_STYLES.get(word, "")))
+        lower = f"{one.lower_in} of {counted(len(one.loss), 'seed')}" if i and one.loss else ""
+        loss = f"{mean(one.loss):.3g}" if one.loss else ""
+        table.add_row(page.text(what_was_done(one)), percent(one.reached), loss, lower, Text(word, BACK_STYLES.get(word, "")))
     return table

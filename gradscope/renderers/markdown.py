@@ -105,7 +105,13 @@ def _tried(starts: Sequence[Finding]) -> Iterator[str]:
     for found in {f.tested.site: f.tested for f in starts if f.tested and f.tested.interventions}.values():
         yield f"### Cause at {plain(found.site)}: {plain(found.cause or f'not established, {found.reason}')}"
         rows = [
-            [what_was_done(one), percent(one.reached), f"{mean(one.loss):.3g}", f"{one.lower_in} of {len(one.loss)}", back(one)]
+            [
+                what_was_done(one),
+                percent(one.reached),
+                f"{mean(one.loss):.3g}" if one.loss else "",
+                f"{one.lower_in} of {len(one.loss)}" if one.loss else "",
+                back(one),
+            ]
             for one in found.interventions
         ]
         title = f"{found.steps} steps from step {found.begin}"
