@@ -37,6 +37,7 @@ def role_of(seen: Seen, others: Sequence[Seen], leads: Leads) -> Role:
       exploded, or replaced the weights, before.
     * A gradient that is lost on its way back is lost first nearest to the loss; where a layer nearer to the loss, or the site
       itself, is dead or saturated, that is why.
+    * What a network is fed comes before all that it computes.
     * Steps are too large where the gradient had exploded by then; what weights do that stand still follows from nothing.
     * What concerns the network as a whole follows from any error at a place or in the weights: a loss that diverges from what
       was there by then.
@@ -51,6 +52,10 @@ def _causes(other: Seen, seen: Seen, leads: Leads) -> bool:
     if other.rule.flow == "network":
         is_divergence = other.rule.slug == "diverging-loss" and other.is_error
         return is_divergence and seen.rule.slug == "non-finite" and _is_before(other, seen)
+    if seen.rule.slug == "unscaled-input":
+        return False
+    if other.rule.slug == "unscaled-input":
+        return other.is_error and seen.rule.slug not in _NOT_OF_INPUT
     if seen.rule.flow == "weights":
         exploded = other.rule.slug == "exploding-gradient" and other.is_error
         return seen.rule.slug == "oversized-updates" and exploded and not _is_before(seen, other)
@@ -82,7 +87,7 @@ def _spreads_back(other: Seen, seen: Seen, leads: Leads) -> bool:
         return other.rule is seen.rule and _leads(leads, after.site, before.site)
     if other.rule.slug == "identical-units":  # weights of zero pass nothing back, whichever layer has them
         return other.is_error and seen.rule.slug == "vanishing-gradient" and not _is_before(seen, other)
-    if seen.rule.slug == "exploding-gradient" or other.rule.slug in _STOP_NOTHING:
+    if seen.rule.slug == "exploding-gradient" or other.rule.slug == "common-mode":
         return False  # what is shut or flat lets less through, never more
     later = after.first_step == 0 < before.first_step  # what was there from the start does not follow from a later death
     stops = other.is_error or other.rule.slug == "dead-layer"  # which lets nothing through, even where a path leads around it
@@ -90,8 +95,8 @@ def _spreads_back(other: Seen, seen: Seen, leads: Leads) -> bool:
     return stops and (here or _leads(leads, after.site, before.site)) and not later
 
 
-# Failures that spread forward and by themselves stop no gradient on its way back.
-_STOP_NOTHING = ("common-mode", "unscaled-input")
+# What no input brings about, whatever its scale.
+_NOT_OF_INPUT = ("frozen-weights", "identical-units", "vanishing-gradient")
 
 
 def _is_before(one: Seen, other: Seen) -> bool:

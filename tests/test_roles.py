@@ -76,6 +76,11 @@ def role(of, *others):
         (seen("vanishing-gradient", 1), seen("identical-units", 0), "victim"),  # all weights are zero
         (seen("vanishing-gradient", 0), seen("unscaled-input", 0), "origin"),
         (seen("saturation", 1), seen("unscaled-input", 0), "victim"),
+        (seen("dead-layer", 0), seen("unscaled-input", 0), "victim"),  # the input comes before the first site
+        (seen("exploding-gradient", 1), seen("unscaled-input", 0), "victim"),
+        (seen("oversized-updates"), seen("unscaled-input", 0), "victim"),
+        (seen("identical-units", 0), seen("unscaled-input", 0), "origin"),
+        (seen("dead-layer", 0), seen("unscaled-input", 0, severity="note"), "origin"),
     ],
 )
 def test_role_beside_one_other(later, cause, expected):

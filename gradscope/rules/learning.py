@@ -7,20 +7,30 @@ import numpy as np
 from gradscope.trace import Trace
 
 # Half of the way from guessing to a perfect metric, or half of the loss gone: a network that has come so far learns.
-HALF = 0.5
+HALF, TENTH = 0.5, 0.1
 START_LOSSES, FEWEST_LOSSES = 10, 20  # in fewer steps no network has had time to learn, and one loss may lie by chance
 
 
 def has_learnt(trace: Trace) -> bool | None:
     """Tell whether the network demonstrably learns; None where neither a metric nor enough losses are known.
 
-    The last test metric has come half of the way from chance to 1, or the loss has fallen by half. A start that is itself
-    thrown up by the first steps is none to fall from: the first loss counts where it is lower than the first ten.
+    The last test metric has come half of the way from chance to 1, or the loss has fallen by half, and the metric, if there is
+    one, a tenth of the way at least: a loss that the first steps threw up also falls where nothing is learnt. A start that is
+    itself thrown up is none to fall from: the first loss counts where it is lower than the first ten.
     """
-    by_metric, by_loss = _by_metric(trace), _by_loss(trace)
-    if by_metric is None or by_loss is None:
-        return by_loss if by_metric is None else by_metric
-    return by_metric or by_loss
+    way, by_loss = metric_gain(trace), _by_loss(trace)
+    if way is None:
+        return by_loss
+    return way >= HALF or (way >= TENTH and by_loss is True)
+
+
+def metric_gain(trace: Trace) -> float | None:
+    """Return which share of the way from guessing to a perfect score the last test metric is; None where it is not known."""
+    chance = trace.task.chance
+    measured = trace.evaluation_metric[trace.evaluation_steps > 0]
+    if not len(measured) or not np.isfinite(chance) or chance >= 1:
+        return None
+    return float((measured[-1] - chance) / (1 - chance)) if np.isfinite(measured[-1]) else 0.0
 
 
 def start_loss(trace: Trace) -> float:
@@ -47,14 +57,6 @@ def end_loss(trace: Trace) -> float:
     """Return the median of the last tenth of the losses, infinite where most of those are not finite."""
     last = trace.loss[-max(1, len(trace.loss) // 10) :]
     return float(np.median(np.where(np.isfinite(last), last, np.inf))) if len(last) else float("nan")
-
-
-def _by_metric(trace: Trace) -> bool | None:
-    chance = trace.task.chance
-    measured = trace.evaluation_metric[trace.evaluation_steps > 0]
-    if not len(measured) or not np.isfinite(chance) or chance >= 1:
-        return None
-    return bool(measured[-1] >= chance + HALF * (1 - chance))
 
 
 def _by_loss(trace: Trace) -> bool | None:

@@ -20,6 +20,7 @@ WINDOW = 10  # records: an optimizer that rescales each weight's step begins wit
 # Steps in one direction add up, steps in random ones as the root of their number: ten steps replace a weight if each is a tenth
 # of its size, or, whatever their directions, a third (1 / sqrt(10)). Healthy trainings take steps of about a thousandth.
 LARGE, REPLACES = 1 / WINDOW, WINDOW**-0.5
+AT_ONCE = 1.0  # and a single step as large as the weights replaces them by itself, as for GS106
 
 
 @final
@@ -28,9 +29,10 @@ class OversizedUpdates(Rule):
 
     What it does:
         Takes the size of each step over the size of the weights it changes (biases, and weights that start at zero, apart) and
-        looks for ten records in a row whose median is a third or more. It is an error if the network does not learn: half of
-        the way from guessing to a perfect test metric, or half of the loss gone. If it learns, or that is not known, it is a
-        warning, and only if the steps are still above a tenth in the later half of the training.
+        looks for ten records in a row whose median is a third or more, and for single steps as large as the weights. It is an
+        error if the network does not learn: half of the way from guessing to a perfect test metric, or half of the loss gone.
+        If it learns, or that is not known, only the ten records count, and only if the steps are still above a tenth in the
+        later half of the training: a warning.
 
     Why it is bad:
         What one batch taught is overwritten by the next; the loss jumps about or diverges, and relus die.
@@ -59,43 +61,24 @@ class OversizedUpdates(Rule):
         columns = _columns(trace)
         if len(trace.steps) < WINDOW:
             return CannotTell(f"update_to_weight was recorded in {len(trace.steps)} steps, {WINDOW} are needed", optional=True)
-        medians = _window_medians(trace.parameter_statistics["update_to_weight"][:, columns])
-        fails = has_learnt(trace) is False
-        found = medians >= REPLACES
-        if not fails:  # what was only large at first has done no harm
-            later = 2 * trace.steps[WINDOW - 1 :] >= trace.steps[-1]
-            found &= (medians[later] >= LARGE).all(axis=0)
-        return [self._steps(trace, columns, medians, found, "error" if fails else "warning")] if found.any() else []
-
-    @staticmethod
-    def _steps(
-        trace: Trace, columns: list[int], medians: FloatArray, found: NDArray[np.bool_], severity: Severity
-    ) -> Observation:
-        record = int(np.argmax(found.any(axis=1)))
-        worst = int(np.argmax(np.where(found, medians, -1).max(axis=0)))
-        largest = float(medians[:, worst][found[:, worst]].max())
-        count, name = int(found.any(axis=0).sum()), trace.parameters[columns[worst]]
-        first = int(trace.steps[record])
-        return Observation(
-            site=None,
-            first_step=first,
-            severity=severity,
-            evidence={
-                "update_to_weight": short(largest),
-                "largest_update_to_weight": short(float(np.nanmax(trace.parameter_statistics["update_to_weight"][:, columns]))),
-                "weights": count,
-                "parameter": name,
-            },
-            cause="the learning rate is too large for these weights and gradients",
-            text=f"steps of {percent(min(largest, 99.0))} of the weights' size at {name} from step {first} on (median of "
-            f"{WINDOW} records); so at {count} of {len(columns)} weights",
-        )
+        updates = trace.parameter_statistics["update_to_weight"][:, columns]
+        medians = _window_medians(updates)
+        found = medians >= REPLACES  # [window, weight], a window being numbered by its first record
+        if has_learnt(trace) is False:
+            at_once = updates >= AT_ONCE
+            first = min((int(np.argmax(hit.any(axis=1))) for hit in (found, at_once) if hit.any()), default=0)
+            return _observed(trace, columns, updates, medians, found.any(axis=0) | at_once.any(axis=0), first, "error")
+        later = 2 * trace.steps[WINDOW - 1 :] >= trace.steps[-1]
+        found &= (medians[later] >= LARGE).all(axis=0)  # what was only large at first has done no harm
+        first = int(np.argmax(found.any(axis=1))) if found.any() else 0
+        return _observed(trace, columns, updates, medians, found.any(axis=0), first, "warning")
 
     @classmethod
     def cases(cls) -> Sequence[Case]:
         """A few large steps at first are healthy, and so is a weight that starts at zero."""
         still = 2.3
         falling = np.linspace(2.3, 0.1, 40)
+        one = np.where(np.arange(40) == 7, 5.0, 1e-3)
         fading = 2.0 / np.arange(1, 41) ** 1.5
 
         def with_steps(size: float | FloatArray, loss: FloatArray | float | None, metric: float = 0.1) -> Trace:
@@ -107,12 +90,47 @@ class OversizedUpdates(Rule):
             Case("large, no loss logged", lambda: untested(with_steps(0.5, None)), "warning", None, 0),
             Case("large at first", lambda: with_steps(fading, falling, 0.9), None),
             Case("a tenth, does not learn", lambda: with_steps(0.1, still), None),
-            Case("one step", lambda: with_steps(np.where(np.arange(40) == 7, 5.0, 1e-3), still), None),
+            Case("one step, does not learn", lambda: with_steps(one, still), "error", None, 7),
+            Case("one step, learns", lambda: with_steps(one, falling, 0.9), None),
             Case("starts at zero", lambda: with_steps(np.append([np.inf], np.full(39, 0.5)), still), None),
             Case("ordinary", example, None),
             Case("nine records", lambda: example(records=9), "undecided"),
             Case("nothing recorded", lambda: example(records=0), "undecided"),
         ]
+
+
+def _observed(
+    trace: Trace,
+    columns: list[int],
+    updates: FloatArray,
+    medians: FloatArray,
+    weights: NDArray[np.bool_],
+    first: int,
+    severity: Severity,
+) -> list[Observation]:
+    """Return what was found of the weights marked, nothing if none is."""
+    if not weights.any():
+        return []
+    worst = int(np.argmax(np.where(weights, medians.max(axis=0), -1)))
+    name, step = trace.parameters[columns[worst]], int(trace.steps[first])
+    median, largest = float(medians[:, worst].max()), float(np.nanmax(updates[:, weights]))
+    count, many = int(weights.sum()), len(columns)
+    text = f"steps of {percent(min(median, 99.0))} of the weights' size at {name} in {WINDOW} records from step {step}"
+    return [
+        Observation(
+            site=None,
+            first_step=step,
+            severity=severity,
+            evidence={
+                "update_to_weight": short(median),
+                "largest_update_to_weight": short(largest),
+                "weights": count,
+                "parameter": name,
+            },
+            cause="the learning rate is too large for these weights and gradients",
+            text=f"{text}, the largest {largest:.2g} times their size; too large at {count} of {many} weights",
+        )
+    ]
 
 
 def _columns(trace: Trace) -> list[int]:

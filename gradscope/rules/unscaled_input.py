@@ -12,7 +12,7 @@ import numpy as np
 from gradscope.report import Severity
 from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
 from gradscope.rules.examples import example, untested
-from gradscope.rules.learning import has_learnt
+from gradscope.rules.learning import has_learnt, metric_gain
 from gradscope.rules.wording import short
 from gradscope.trace import Trace
 
@@ -30,7 +30,8 @@ class UnscaledInput(Rule):
         Takes mean and standard deviation over all values of the first tensor that the network is called with, if it holds
         numbers (of words there is no scale), at the first recorded steps. Far is a root mean square above 10 or below a tenth,
         or a mean above ten standard deviations. By itself it is a note; a warning if nothing tells whether the network
-        learns, an error if it does not. It stands at the first site.
+        learns (of large inputs the loss does not: it starts high and falls in any case), an error if it does not. It stands at
+        the first site.
 
     Why it is bad:
         Initialisations and learning rates are made for inputs of that scale: larger ones overshoot, saturate or shut the first
@@ -71,6 +72,8 @@ class UnscaledInput(Rule):
     def _scale(trace: Trace, mean: float, deviation: float, size: float) -> Observation:
         learnt = has_learnt(trace)
         severity: Severity = "note" if learnt else "warning" if learnt is None else "error"
+        if size > FAR and metric_gain(trace) is None and learnt:  # it may have fallen from what such an input threw it up to
+            severity = "warning"
         cause = "nearly the same number is added to every input: the samples differ little beside it"
         if size > FAR:
             cause = f"the first layer's steps are about {short(size**2):g} times as large as for inputs of unit scale"
@@ -90,6 +93,7 @@ class UnscaledInput(Rule):
     def cases(cls) -> Sequence[Case]:
         """Pixels between 0 and 1 are near enough."""
         words = {"input_mean": np.nan, "input_std": np.nan}
+        falling = np.linspace(9.0, 0.1, 40)
         large = {"input_mean": 33.0, "input_std": 78.0}
 
         def fed(mean: float, deviation: float, metric: float = 0.1) -> Trace:
@@ -98,6 +102,7 @@ class UnscaledInput(Rule):
         return [
             Case("bytes, does not learn", lambda: fed(33.0, 78.0), "error", 0, 0),
             Case("bytes, learns", lambda: fed(33.0, 78.0, 0.9), "note", 0, 0),
+            Case("bytes, the loss falls", lambda: untested(example(records=40, loss=falling, network=large)), "warning", 0, 0),
             Case("bytes, too early to tell", lambda: untested(example(records=3, network=large)), "warning", 0, 0),
             Case("tiny", lambda: fed(0.0, 0.001), "error", 0, 0),
             Case("a large mean", lambda: fed(5.0, 0.1), "error", 0, 0),

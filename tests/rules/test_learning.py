@@ -17,7 +17,8 @@ FALLS = np.linspace(2.0, 0.5, 40)
     ("loss", "metric", "learnt"),
     [
         (2.3, 0.9, True),  # what counts is either
-        (FALLS, 0.1, True),
+        (FALLS, 0.1, False),  # fallen from what it was thrown up to
+        (FALLS, 0.2, True),
         (2.3, 0.5, False),
         (2.3, 0.56, True),  # half of the way from 0.1 to 1
         (np.linspace(2.0, 1.2, 40), 0.1, False),
