@@ -42,8 +42,13 @@ def role_of(seen: Seen, others: Sequence[Seen], leads: Leads) -> Role:
     * What concerns the network as a whole follows from any error at a place or in the weights: a loss that diverges from what
       was there by then.
     """
-    causes = [other for other in others if other is not seen and _causes(other, seen, leads)]
-    return "victim" if causes else "origin"
+    if seen.rule.slug == "exploding-gradient":  # does not follow from steps that are themselves too large because of it
+        others = [other for other in others if other.rule.slug != "oversized-updates" or not _follows(other, others, leads)]
+    return "victim" if _follows(seen, others, leads) else "origin"
+
+
+def _follows(seen: Seen, others: Sequence[Seen], leads: Leads) -> bool:
+    return any(_causes(other, seen, leads) for other in others if other is not seen)
 
 
 def _causes(other: Seen, seen: Seen, leads: Leads) -> bool:

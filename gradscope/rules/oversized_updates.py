@@ -115,7 +115,9 @@ def _observed(
     name, step = trace.parameters[columns[worst]], int(trace.steps[first])
     median, largest = float(medians[:, worst].max()), float(np.nanmax(updates[:, weights]))
     count, many = int(weights.sum()), len(columns)
-    text = f"steps of {percent(min(median, 99.0))} of the weights' size at {name} in {WINDOW} records from step {step}"
+    text = f"from step {step} steps are up to {largest:.2g} times as large as the weights that they change"
+    if median >= LARGE:
+        text += f", and of {percent(min(median, 99.0))} of their size at {name} in {WINDOW} records (median)"
     return [
         Observation(
             site=None,
@@ -128,7 +130,7 @@ def _observed(
                 "parameter": name,
             },
             cause="the learning rate is too large for these weights and gradients",
-            text=f"{text}, the largest {largest:.2g} times their size; too large at {count} of {many} weights",
+            text=f"{text}; too large at {count} of {many} weights",
         )
     ]
 
