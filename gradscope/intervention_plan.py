@@ -22,8 +22,8 @@ EVERYWHERE: tuple[Kind, ...] = ("centre z", "rescale z", "open gate")
 STEPS = 800
 """Steps of an intervention: first a quarter of them for all, in whose second half (100 batches) the gradient is looked at.
 
-Those that bring it back go on, and in the last quarter the loss is looked at. What was shut learns late: in the published network
-all changes look alike after 300 steps.
+Those that bring it back go on, and in the last quarter the loss is looked at. What was shut learns late: in the published
+network all changes look alike after 300 steps.
 """
 MOST_PLACES = 3  # origins that are tested, the worst first; each costs some hundred steps of about fifty networks
 MOST_SEEDS = 9

@@ -68,7 +68,7 @@ class InterventionTraining:
         """Return what each arm came to, the placebo first; nothing if it was stopped."""
         start = self._state_before(place.begin, place.seeds)
         found = self._stage(place, place.arms, start, self._steps // 4)
-        going_on = worth_going_on(place, list(found.values()))
+        going_on = [] if self._should_stop() else worth_going_on(place, list(found.values()))
         if going_on:
             found |= self._stage(place, going_on, start, self._steps)
         return [] if self._should_stop() else list(found.values())
