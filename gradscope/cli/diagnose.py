@@ -16,7 +16,9 @@ import click
 @click.option("--seeds", metavar="N", type=int, help="Number of seeds.")
 @click.option("--epochs", metavar="N", type=int, help="Number of epochs.")
 @click.option("--steps", metavar="N", type=click.IntRange(min=1), help="At most so many training steps.")
-@click.option("--fixes", metavar="LIST", help="Fixes to try, comma-separated, or none.")
+@click.option("--fixes", metavar="LIST", help="Fixes to try, comma-separated, or auto, or none.")
+@click.option("--causes/--no-causes", default=True, show_default=True,
+              help="Find causes by intervention: train again with one thing changed at a time.")  # fmt: skip
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
               help="Folder for runs; each makes a folder of its own below.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
@@ -24,7 +26,7 @@ import click
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar; print the verdict's line only.")
 def diagnose(
     recipe: Path, data: str | None, data_dir: Path | None, download: bool, device: str | None, seeds: int | None,
-    epochs: int | None, steps: int | None, fixes: str | None, out: Path, form: str, allow_code: bool, quiet: bool,
+    epochs: int | None, steps: int | None, fixes: str | None, causes: bool, out: Path, form: str, allow_code: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Train RECIPE under the recorder, say where and why its gradient dies, and prove which fix works.
 
@@ -60,7 +62,7 @@ def diagnose(
     failure: WriteError | None = None
     with stop_on_interrupt() as stop, training_progress(total, enabled=False if quiet else None) as advance:
         options = (*(["--data-dir", str(data_dir)] if data_dir else []), *(["--allow-code"] if allow_code else []))
-        conditions = Conditions(place, folder, steps, allow_code, lambda n: advance(n), lambda: stop[0], options)
+        conditions = Conditions(place, folder, steps, allow_code, lambda n: advance(n), lambda: stop[0], causes, options)
         try:
             report = run_trial(chosen, samples, conditions)
         except WriteError as error:
@@ -84,7 +86,7 @@ def diagnose(
     return EXIT_CANNOT_JUDGE if report.verdict == "undecided" else EXIT_DONE
 
 
-def _fix_list(text: str | None) -> list[str] | None:
-    if text is None:
-        return None
+def _fix_list(text: str | None) -> list[str] | str | None:
+    if text is None or text.strip() == "auto":
+        return text and text.strip()
     return [] if text.strip() == "none" else [name.strip() for name in text.split(",") if name.strip()]
