@@ -7,9 +7,8 @@ from gradscope.cause_text import back, cause_line, untested, what_happened, what
 from gradscope.report import CauseFound, Intervention
 
 PLACEBO = Intervention(kind="placebo", reached=[0.1, 0.2], loss=[2.2, 2.3])
-CENTRED = Intervention(
-    kind="centre z", sites=["3.relu"], reached=[1.0, 0.9], loss=[0.4, 0.5], lower_in=2, brings_gradient=True, brings_loss=True, works=True
-)  # fmt: skip
+BOTH = {"brings_gradient": True, "brings_loss": True, "works": True}
+CENTRED = Intervention(kind="centre z", sites=["3.relu"], reached=[1.0, 0.9], loss=[0.4, 0.5], lower_in=2, **BOTH)
 STOPPED = Intervention(kind="reset layer", sites=["3.relu"], reached=[0.1, 0.1])
 SIGMOID = Intervention(kind="open gate", sites=["2.sigmoid"], reached=[0.2, 0.1], loss=[2.2, 2.2], lower_in=1)
 
