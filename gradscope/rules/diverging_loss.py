@@ -29,8 +29,8 @@ class DivergingLoss(Rule):
     """The training loss rises far above its start and stays there, or rises until it overflows.
 
     What it does:
-        Compares the median of every ten losses in a row with the start: the test loss before the first step, or, in a loop
-        of your own, the median of the first ten losses. High is above twice that, or ten times the very first loss. It is an
+        Compares the median of every ten losses in a row with the start. High is above twice the median of the first ten
+        losses, or ten times the very first; and above twice the test loss before the first step, where it is known. It is an
         error if the last ten losses are high, or the last one before it became infinite or NaN; a warning if the loss came
         down again, or the test metric says that the network learns all the same.
 
@@ -101,7 +101,7 @@ class DivergingLoss(Rule):
 
         return [
             Case("rises and stays", lambda: of(rising), "error"),
-            Case("rises and overflows", lambda: of(overflow), "error", None, 1),
+            Case("rises and overflows", lambda: of(overflow), "error", None, 2),
             Case("rises at once, no test loss", lambda: untested(of(np.append([2.0], np.full(39, 30.0)))), "error", None, 1),
             Case("the first batch is an easy one", lambda: untested(of(np.append([0.5], np.full(39, 2.0)))), None),
             Case("rises, but the metric is good", lambda: of(rising, 0.9), "warning"),
@@ -117,14 +117,17 @@ class DivergingLoss(Rule):
 
 
 def _limit(trace: Trace) -> float:
-    """Return what the loss may rise to; NaN where no start is known."""
-    if (tested := tested_at_start(trace)) is not None:
-        return tested + (RISEN - 1) * abs(tested)
+    """Return what the loss may rise to; NaN where no start is known.
+
+    Test samples may be easier than training samples, so that the test loss alone is no start of the training loss.
+    """
+    early = trace.loss[:WINDOW]
     if not np.isfinite(trace.loss[0]):
         return float("nan")
-    early = trace.loss[:WINDOW]
     starts = (float(np.median(early[np.isfinite(early)])), RISEN), (float(trace.loss[0]), RISEN_ONE)
-    return min((start + (times - 1) * abs(start) for start, times in starts if start), default=float("nan"))
+    limit = min((start + (times - 1) * abs(start) for start, times in starts if start), default=float("nan"))
+    tested = tested_at_start(trace)
+    return limit if tested is None else max(limit, tested + (RISEN - 1) * abs(tested))
 
 
 def _windows_above(loss: FloatArray, limit: float) -> NDArray[np.integer]:
