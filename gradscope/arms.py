@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from gradscope.data import Data
-from gradscope.effects import CONTROL, RESEED
+from gradscope.effects import CONTROL, PLACEBO, RESEED
 from gradscope.errors import CodeError
 from gradscope.fixes import find_fix
 from gradscope.initial_weights import seeded
@@ -29,6 +29,7 @@ class ArmPlan:
     recipe: Recipe
     seeds: tuple[int, ...]
     summary: str = ""
+    size: int = 0  # of the change, see `Fix`
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Batch:
 
 
 def plan_arms(recipe: Recipe, *, allow_code: bool) -> list[ArmPlan]:
-    """Return the control, each fix, and (where fixes are tried) the control again with as many unused seeds.
+    """Return the control, each fix, and where fixes are tried the control again with as many unused seeds, and a placebo.
 
     A fix that would change nothing in the recipe is left out: `gradscope.fixes.left_out` says which and why.
     """
@@ -57,9 +58,11 @@ def plan_arms(recipe: Recipe, *, allow_code: bool) -> list[ArmPlan]:
             raise CodeError(
                 f"{recipe.where('fixes', i)}: '{name}': expected apply to return a Recipe, got {type(changed).__name__}"
             )
-        arms.append(ArmPlan(name, changed, seeds, fix.summary))
+        arms.append(ArmPlan(name, changed, seeds, fix.summary, fix.size))
     if len(arms) > 1:
+        placebo = find_fix(PLACEBO, allow_code=False)
         arms.append(ArmPlan(RESEED, recipe, other_seeds(seeds)))
+        arms.append(ArmPlan(PLACEBO, placebo.apply(recipe), seeds, placebo.summary))
     return arms
 
 
@@ -70,6 +73,15 @@ def other_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     (4, 5, 6)
     """
     return tuple(max(seeds) + 1 + i for i in range(len(seeds)))
+
+
+def further_seeds(seeds: Sequence[int], most_seeds: int) -> tuple[int, ...]:
+    """Return the seeds that a trial goes on with, up to so many in all: neither these nor those of the reseed arm.
+
+    >>> further_seeds((1, 2, 3), 5)
+    (7, 8)
+    """
+    return tuple(max(other_seeds(seeds)) + 1 + i for i in range(most_seeds - len(seeds)))
 
 
 def pack(arms: Sequence[ArmPlan]) -> list[Batch]:

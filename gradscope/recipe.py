@@ -27,6 +27,7 @@ from gradscope.recipe_fields import (
     Expectation,
     Fixes,
     Model,
+    MostSeeds,
     Name,
     Normalize,
     NpzData,
@@ -66,6 +67,7 @@ class Recipe(Part):
         Expect(GRID),
     ] = None
     seeds: Seeds = 5
+    most_seeds: MostSeeds = None
     watch: Annotated[Watch, Field(description="At which steps to look."), Expect(Watch.WHAT)] = Watch()
     fixes: Fixes = None
     expect: Expectation = None
@@ -95,6 +97,10 @@ class Recipe(Part):
                 if fix in STACK_FIX_NAMES:
                     what = f"one of {', '.join(TRAINING_FIX_NAMES)} beside model:, the others change a stack"
                     yield Fault(("fixes", i), expected(what, fix, hint))
+        seeds, most = raw.get("seeds"), raw.get("most_seeds")
+        count = len(seeds) if isinstance(seeds, list | tuple) else seeds
+        if type(count) is int and type(most) is int and most < count:
+            yield Fault(("most_seeds",), f"expected at least the {count} seeds that all are trained with, got {most}")
         yield from grid_faults(raw)
 
     @property
@@ -191,6 +197,7 @@ def replace(
     epochs: int | None = None,
     device: str | None = None,
     fixes: Sequence[str] | str | None = None,
+    most_seeds: int | None = None,
 ) -> Recipe:
     """Return the recipe with what the command line's options change; None leaves it as it is.
 
@@ -202,11 +209,11 @@ def replace(
         raw.pop(name, None)
     options: dict[Keys, str] = dict(recipe._positions.options)
     npz = {"source": "npz", "path": str(Path(data).expanduser().absolute())} if data and data.endswith(".npz") else None
-    changes = {"data": npz or data, "seeds": seeds, "device": device, "fixes": fixes}
+    changes = {"data": npz or data, "seeds": seeds, "device": device, "fixes": fixes, "most_seeds": most_seeds}
     for name, value in changes.items():
         if value is not None:
             raw[name] = value
-            options[(name,)] = f"--{name}"
+            options[(name,)] = f"--{name.replace('_', '-')}"
     if recipe.grid and recipe.stack:
         raw["stack"] = {name: value for name, value in said(recipe.stack).items() if name not in recipe.grid.names}
     if epochs is not None:

@@ -217,6 +217,11 @@ Seeds = Annotated[
     Field(description="A count n for the seeds 1 to n, or a list of different seeds."),
     SEEDS,
 ]
+MostSeeds = Annotated[
+    Annotated[int, Field(ge=1, le=MOST_SEEDS)] | None,
+    Field(description="Trials of fixes go on to so many seeds where a verdict is open; without it all have the seeds above."),
+    Expect(f"a count of seeds up to which open trials go on, at most {MOST_SEEDS}"),
+]
 Fixes = Annotated[
     Literal["auto"] | tuple[str, ...] | None,
     BeforeValidator(lambda value: value if value == AUTO else names(value, FIXES, reference=True)),

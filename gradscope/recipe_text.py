@@ -50,6 +50,8 @@ def _data_of(recipe: Recipe) -> dict[str, Any]:
     off = {name for name, value in OFF.items() if getattr(recipe.training, name) == value}
     data["training"] = recipe.training.model_dump(exclude=off if uses_momentum else off | {"momentum"})
     data["seeds"] = _value(recipe, recipe.seeds)
+    if recipe.most_seeds is not None:
+        data["most_seeds"] = recipe.most_seeds
     data["watch"] = {"schedule": recipe.watch.schedule} if recipe.watch.every is None else {"every": recipe.watch.every}
     data["fixes"] = AUTO if recipe.chooses_fixes else list(recipe.fix_names)
     if recipe.expect is not None:

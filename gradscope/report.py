@@ -105,7 +105,12 @@ class Undecided(_Part):
 
 
 class FixOutcome(_Part):
-    """One arm of the trial against the control: effect on the metric with its interval over paired seeds."""
+    """One arm of the trial against the control: effect on the metric with its interval over paired seeds.
+
+    `confidence` is that of this interval by itself; the intervals of a trial's fixes hold all at once with 95 %. `p` is that of
+    "no effect", corrected for all fixes by Holm's method. `control_mean` is the control's over the seeds that the fix had, and
+    `better_in` says in how many of them the fix scored more.
+    """
 
     fix: str
     summary: str = ""
@@ -115,6 +120,9 @@ class FixOutcome(_Part):
     interval: tuple[Number, Number] | None
     confidence: float
     values: list[Number]
+    control_mean: float | None = None
+    better_in: int | None = None
+    p: float | None = None
     cleared: list[str]
     remaining: list[str] = []
     verdict: FixVerdict
@@ -189,7 +197,11 @@ class Setting(_Part):
 
 
 class Report(_Part):
-    """A whole diagnosis."""
+    """A whole diagnosis.
+
+    `placebo` is what the trial finds of a change that changes nothing; `hint` are the lines of code that do what is
+    recommended, for a model of the user's own.
+    """
 
     schema_: int = Field(default=SCHEMA, alias="schema")
     gradscope: str
@@ -198,7 +210,9 @@ class Report(_Part):
     control: Control | None
     findings: list[Finding]
     fixes: list[FixOutcome]
+    placebo: FixOutcome | None = None
     recommended: str | None
+    hint: str = ""
     coverage: Coverage
     timing: Timing
     undecided: list[Undecided] = []

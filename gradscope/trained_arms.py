@@ -43,6 +43,14 @@ class TrainedArms:
     parameters: int = 0
     interrupted: bool = False
 
+    def add(self, others: TrainedArms) -> None:
+        """Take in what was trained after it."""
+        self.traces |= others.traces
+        self.train_s += others.train_s
+        self.recording_s += others.recording_s
+        self.parameters = self.parameters or others.parameters
+        self.interrupted |= others.interrupted
+
 
 def check_fit(recipe: Recipe, data: Data) -> None:
     """Check what shows only when recipe and data are together: batch size, loss, output width, batch-norm's needs.

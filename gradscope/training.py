@@ -117,6 +117,24 @@ def train(
     return loop.run()
 
 
+def unwatched_step(
+    network: nn.Module, members: Sequence[MemberName], data: Data, training: Training, steps: int
+) -> Callable[[Tensor], None]:
+    """Return the training step itself, for who times it: warm-up, gradients, clipping, update, and no recording.
+
+    Args:
+        network: see `train`, as the next three.
+        members: likewise.
+        data: likewise.
+        training: likewise.
+        steps: how often the step will be called at most, each time with the indices of a batch, [member, batch].
+    """
+    task = Task(chance=data.chance, planned_steps=steps)
+    loop = _Loop(network, members, data, training, task, Watching(lambda step: False), "float32", Begin())
+    network.train()
+    return loop._step
+
+
 def make_optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
     """Return the recipe's optimizer, in torch's fused form where the device has one."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -86,6 +86,7 @@ NEED_TORCH = {
     "gradscope.trained_arms",
     "gradscope.training",
     "gradscope.transforms",
+    "gradscope.run_writer",
     "gradscope.trial",
     "gradscope.unit_activation",
     "gradscope.unit_axis",

@@ -119,7 +119,13 @@ def test_the_published_failure_in_small(published):
 
 def test_the_folder_holds_what_the_design_says(published):
     _, folder = published
-    arms = {"control": (1, 2, 3), "batchnorm-last": (1, 2, 3), "batchnorm-all": (1, 2, 3), "reseed": (4, 5, 6)}
+    arms = {
+        "control": (1, 2, 3),
+        "batchnorm-last": (1, 2, 3),
+        "batchnorm-all": (1, 2, 3),
+        "reseed": (4, 5, 6),
+        "placebo": (1, 2, 3),
+    }
     named = {f"{arm}-{seed}" for arm, seeds in arms.items() for seed in seeds}
     assert {path.name for path in folder.iterdir()} == {"recipe.yaml", "fixed.yaml", "report.json", "trace", "tensorboard"}
     assert {path.name for path in (folder / "trace").iterdir()} == {f"{name}.npz" for name in named}

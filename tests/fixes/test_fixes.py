@@ -172,13 +172,17 @@ def test_a_model_of_the_user_s_own_takes_the_fixes_of_its_training(fix):
     assert fix().changes(recipe) == is_of_training == (plain(fix().apply(recipe)) != plain(recipe))
     if is_of_training:
         named = recipe_of(model_text("mine:build", fixes=f"[{fix.slug}]"))
-        assert [arm.name for arm in plan_arms(named, allow_code=False)] == ["control", fix.slug, "reseed"]
+        assert [arm.name for arm in plan_arms(named, allow_code=False)] == ["control", fix.slug, "reseed", "placebo"]
 
 
 def test_an_arm_has_its_own_samples_and_trains_apart():
     recipe = recipe_of(EQUAL + "fixes: [scale-input, he-init]\n")
     batches = pack(plan_arms(recipe, allow_code=False))
-    assert [{m.arm for m in batch.members} for batch in batches] == [{"control", "he-init", "reseed"}, {"scale-input"}]
+    assert [{m.arm for m in batch.members} for batch in batches] == [
+        {"control", "he-init", "reseed"},
+        {"scale-input"},
+        {"placebo"},
+    ]
     data = data_of(recipe).flattened()
     assert samples_of(batches[0].recipe, recipe, data) is data
     scaled = samples_of(batches[1].recipe, recipe, data).x_train
