@@ -151,8 +151,8 @@ def recommended(
 ) -> str | None:
     """Return the smallest change among the fixes that work and are not worse than the best.
 
-    Not worse: on paired seeds it is not behind the best by more than what is negligible, or than twice the standard error, which
-    excuses two points at most. Among several, those come first with which no error finding is left.
+    Not worse: on paired seeds it is not behind the best by more than what is negligible, or than twice the standard error,
+    which excuses two points at most. Among several, those come first with which no error finding is left.
 
     Args:
         outcomes: of the fixes.
