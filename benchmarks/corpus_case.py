@@ -19,9 +19,10 @@ class Plant:
     """One planted cause, and what a right diagnosis of it says.
 
     `rules` are those of which one must be found, the one that fits best first. What `also` follows from the cause is neither
-    counted as right nor as false. `places` are parts of the network or parameters: an origin at any of them is right; none where
-    the whole network has it. A fault that `may_learn` leaves the network able to learn: a warning finds it, and it stays a fault
-    whatever the network scores; without that, a network that reaches the goal of its healthy twin is not counted as sick.
+    counted as right nor as false. `places` are parts of the network or parameters: an origin at any of them is right; none
+    where the whole network has it. A fault that `may_learn` leaves the network able to learn: a warning finds it, and it stays
+    a fault whatever the network scores; without that, a network that reaches the goal of its healthy twin is not counted as
+    sick.
     """
 
     name: str

@@ -64,9 +64,7 @@ def _setup(task: str, build: Callable[[], Chain], **how: Any) -> Setup:
     return Setup(build(), TASKS[task](), **how)
 
 
-def _case(
-    name: str, goal: float, task: str, build: Callable[[], Chain], **how: Any
-) -> tuple[str, float, Callable[[], Setup]]:
+def _case(name: str, goal: float, task: str, build: Callable[[], Chain], **how: Any) -> tuple[str, float, Callable[[], Setup]]:
     return name, goal, partial(_setup, task, build, **how)
 
 
@@ -75,7 +73,8 @@ def _activations() -> Iterator[tuple[str, float, Callable[[], Setup]]]:
         lr = 0.5 if "sigmoid" in name else 0.1
         yield _case(f"mlp of {name}", PIXELS, "pixels", partial(mlp, 64, [64, 32], 10, act), lr=lr)
     for act in (F.relu, F.gelu, torch.tanh, F.silu):
-        yield _case(f"mlp of {act.__name__} as a function", PIXELS, "pixels", partial(mlp, 64, [48, 48], 10, lambda act=act: act))
+        build = partial(mlp, 64, [48, 48], 10, lambda act=act: act)
+        yield _case(f"mlp of {act.__name__} as a function", PIXELS, "pixels", build)
 
 
 def _optimizers() -> Iterator[tuple[str, float, Callable[[], Setup]]]:

@@ -62,7 +62,8 @@ class Recurrent(nn.Module):
 
     def __init__(self, inputs: int, units: int, act: Act) -> None:
         super().__init__()
-        self.weights, self.back, self.act, self.units = nn.Linear(inputs, units), nn.Linear(units, units, bias=False), act, units
+        self.weights, self.back = nn.Linear(inputs, units), nn.Linear(units, units, bias=False)
+        self.act, self.units = act, units
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last state of [batch, time, feature]."""

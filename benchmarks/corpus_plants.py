@@ -75,7 +75,8 @@ def _cnn(act: Callable[[], nn.Module], channels: Sequence[int]) -> Base:
 
 
 def _rnn(act: Callable[[Tensor], Tensor]) -> Base:
-    return Base(f"recurrent of {act.__name__}", "rows", partial(recurrent, 8, 32, 10, act=act), ("layer1", "layer2"), 0.6, 5e-3, "adam")
+    build = partial(recurrent, 8, 32, 10, act=act)
+    return Base(f"recurrent of {act.__name__}", "rows", build, ("layer1", "layer2"), 0.6, 5e-3, "adam")
 
 
 RELU = (_mlp(nn.ReLU, [64, 32]), _mlp(nn.ReLU, [64, 48, 32]), _mlp(nn.ReLU, [48] * 4), _cnn(nn.ReLU, [8, 16]),
@@ -86,11 +87,14 @@ SMOOTH = (_mlp(nn.GELU, [64, 32]), _mlp(nn.SiLU, [48] * 3), _mlp(nn.ELU, [64, 48
 WORDS = Base("transformer on words", "words", lambda: transformer(nn.Embedding(20, 16), 12, 16, 2, 4, nn.ReLU),
              ("layer1", "layer2"), 0.8, 5e-3, "adam")  # fmt: skip
 SIGMOIDS = tuple(
-    Base(f"{hidden[0]} and {hidden[1]} units of {kind.__name__.lower()}", "pixels", partial(mlp, 64, hidden, 10, kind), ("head",), 0.6, lr)
-    for kind in (nn.Sigmoid, nn.Hardsigmoid)
+    replace(_mlp(kind, hidden, lr=lr), name=f"{hidden[0]} and {hidden[1]} units of {name}", stages=("head",), goal=0.6)
+    for name, kind in (("sigmoid", nn.Sigmoid), ("hard sigmoid", nn.Hardsigmoid))
     for hidden, lr in (([64, 32], 0.5), ([128, 64], 0.3), ([48, 48], 0.5))
 )
-DEEP = tuple(_mlp(nn.Tanh, [width] * depth, lr=lr) for width, depth, lr in ((48, 7, 0.1), (64, 8, 0.1), (48, 9, 0.2), (64, 6, 0.05)))
+DEEP = tuple(
+    replace(_mlp(nn.Tanh, [width] * depth, lr=lr), name=f"{depth} layers of {width}")
+    for width, depth, lr in ((48, 7, 0.1), (64, 8, 0.1), (48, 9, 0.2), (64, 6, 0.05))
+)
 DEEP_RELU = tuple(
     Base(f"{depth} relu layers, he", "pixels", partial(_he, [width] * depth), (), 0.8, 0.05)
     for width, depth in ((48, 6), (64, 8), (32, 10))
@@ -246,11 +250,13 @@ def _families() -> Iterator[Family]:
         yield Family(scaled, BOUNDED[:-1], _input(factor), 4, stages=("layer1",))
     deep = Plant("deep sigmoid", ("vanishing-gradient",), ("stuck-at-chance", "common-mode"))
     yield Family(deep, DEEP, _sigmoids, 8, is_placed=False)
-    zeros = Plant("all weights zero", ("identical-units", "dead-layer", "vanishing-gradient"), ("dead-units", "stuck-at-chance"))
+    same_from_start = ("identical-units", "dead-layer", "vanishing-gradient")
+    zeros = Plant("all weights zero", same_from_start, ("dead-units", "common-mode", "stuck-at-chance"))
     yield Family(zeros, everything, _everywhere(nn.init.zeros_), 6, is_placed=False)
     constant = Plant("all weights one constant", ("identical-units",), BROKEN)
     for value in (0.05, 0.2):
-        yield Family(constant, everything, _everywhere(lambda w, value=value: nn.init.constant_(w, value)), 4, stages=("layer1",))
+        filled = _everywhere(partial(nn.init.constant_, val=value))
+        yield Family(constant, everything, filled, 4, stages=("layer1",))
     exploding = Plant("exploding initialisation", ("exploding-gradient",), BROKEN)
     for factor in (4.0, 10.0):
         yield Family(exploding, DEEP_RELU, _everywhere(_scaled(factor)), 5, is_placed=False)
@@ -280,7 +286,8 @@ def planted() -> Iterator[Case]:
 
 
 def _cases(family: Family, rng: random.Random, number: int) -> Iterator[Case]:
-    choices = [(base, stage) for base in family.bases for stage in (family.stages or base.stages if family.is_placed else ("",))]
+    stages = {base: (family.stages or base.stages) if family.is_placed else ("",) for base in family.bases}
+    choices = [(base, stage) for base, some in stages.items() for stage in some]
     drawn = rng.sample(choices, min(family.count, len(choices)))
     drawn += rng.choices(choices, k=family.count - len(drawn))
     for i, (base, stage) in enumerate(drawn):

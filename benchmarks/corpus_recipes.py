@@ -13,8 +13,8 @@ from benchmarks.corpus_case import Case, Plant
 SEED = 6  # of the draw of widths
 HEALTHY_SEEDS, SICK_SEEDS = 3, 5  # five, since a cause is told from noise by paired seeds
 STEPS = 450  # ten epochs of the digits
-BROKEN = ("oversized-updates", "diverging-loss", "exploding-gradient", "non-finite", "dead-units", "dead-layer", "output-collapse",
-          "saturation", "vanishing-gradient", "common-mode", "stuck-at-chance")  # fmt: skip
+BROKEN = ("oversized-updates", "diverging-loss", "exploding-gradient", "non-finite", "dead-units", "dead-layer",
+          "output-collapse", "saturation", "vanishing-gradient", "common-mode", "stuck-at-chance")  # fmt: skip
 TOO_LARGE, TOO_SMALL = "pre-activations too large", "pre-activations too small"
 
 
@@ -88,16 +88,22 @@ def _saturated(rng: random.Random) -> Drawn:
     plant = Plant("saturation by weights", ("saturation",), BROKEN, causes=(TOO_LARGE,))
     for act in ("sigmoid", "tanh"):
         for std in (3.0, 6.0, 12.0):
-            yield replace(plant, places=(f"1.{act}",)), f"{act}, deviation {std}", _widths(rng, 2), [act, act, "none"], {
-                "init": {"std": std}
-            }, None
+            yield (
+                replace(plant, places=(f"1.{act}",)),
+                f"{act}, deviation {std}",
+                _widths(rng, 2),
+                [act, act, "none"],
+                {"init": {"std": std}},
+                None,
+            )
 
 
 def _deep(rng: random.Random) -> Drawn:
     plant = Plant("deep sigmoid", ("vanishing-gradient",), ("stuck-at-chance", "common-mode"))
     for depth in (6, 7, 8, 10):
         for lr in (0.03, 0.1):
-            yield plant, f"{depth} layers at {lr}", [rng.choice([32, 48, 64])] * depth, ["sigmoid"] * depth + ["none"], {"lr": lr}, None
+            hidden = [rng.choice([32, 48, 64])] * depth
+            yield plant, f"{depth} layers at {lr}", hidden, ["sigmoid"] * depth + ["none"], {"lr": lr}, None
 
 
 def _fast(rng: random.Random) -> Drawn:

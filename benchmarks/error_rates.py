@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 JOURNAL = ROOT / "runs" / "error-rates.jsonl"
 QUICK = ("healthy: mlp of relu", "healthy: wide relus, biases -0.7", "healthy recipe: two layers of tanh")
-QUICK_PLANTS = ("dead layer by bias", "relu on the logits", "not finite by a log", "all weights zero")  # the first network of each
-QUICK_STEPS, QUICK_STACKS = 300, 10
+QUICK_PLANTS = ("dead layer by bias", "relu on the logits", "not finite by a log", "all weights zero")  # one network of each
+QUICK_STACKS = 10
+Work = tuple[str, Callable[..., dict[str, Any]], tuple[Any, ...]]  # its name, what to call, with what
 
 
 def main() -> None:
@@ -129,7 +130,7 @@ def _run(chosen: Mapping[str, Case], kept: Journal, options: argparse.Namespace)
     from benchmarks.error_rates_published import absent, blocks
 
     unusable = absent() if not options.only or options.only == "published" else "left out by --only"
-    todo: list[tuple[str, Callable[..., dict[str, Any]], tuple[Any, ...]]] = [(name, _one, (name,)) for name in chosen]
+    todo: list[Work] = [(name, _one, (name,)) for name in chosen]
     if not unusable:
         todo += [(block_name(*block), _block, block) for block in blocks(QUICK_STACKS if options.quick else None)]
     todo = [item for item in todo if item[0] not in kept.done]
@@ -139,7 +140,7 @@ def _run(chosen: Mapping[str, Case], kept: Journal, options: argparse.Namespace)
     return unusable
 
 
-def _finished(todo: Iterable[tuple[str, Callable[..., dict[str, Any]], tuple[Any, ...]]], workers: int) -> Iterator[dict[str, Any]]:
+def _finished(todo: Iterable[Work], workers: int) -> Iterator[dict[str, Any]]:
     from benchmarks.error_rates_run import ready
 
     context = multiprocessing.get_context("spawn")
@@ -172,10 +173,10 @@ def _published(kept: Journal, unusable: str) -> dict[str, Any]:
     if unusable:
         print(f"\npublished tables: skipped: {unusable}")
         return {"skipped": unusable}
-    found = {
-        key: {i: one for name, piece in kept.done.items() if name.startswith(f"published {key} ") for i, one in piece["stacks"].items()}
-        for key in TABLES
-    }
+    found: dict[str, dict[str, Any]] = {key: {} for key in TABLES}
+    for name, piece in kept.done.items():
+        if "stacks" in piece:
+            found[name.split()[1]] |= piece["stacks"]
     rates = summarise_published(found)
     print(published_table(rates))
     return rates
@@ -183,8 +184,9 @@ def _published(kept: Journal, unusable: str) -> dict[str, Any]:
 
 def _brief(result: Mapping[str, Any], case: Case) -> dict[str, Any]:
     """Return what is kept of a case beside the rates: whoever doubts a rate can count again."""
-    errors = [f"{one['rule']} {one['role']} {one['site']} {one['first_step']}" for one in result.get("findings", ())
-              if one["severity"] == "error" or (case.plant and case.plant.may_learn and one["severity"] == "warning")]  # fmt: skip
+    told = ("error", "warning") if case.plant and case.plant.may_learn else ("error",)
+    found = (one for one in result.get("findings", ()) if one["severity"] in told)
+    errors = [f"{one['rule']} {one['role']} {one['site']} {one['first_step']}" for one in found]
     return {key: result[key] for key in ("failed", "score", "steps", "seconds") if key in result} | {
         "goal": case.goal, "half": case.half, "findings": errors,
     }  # fmt: skip

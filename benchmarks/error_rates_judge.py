@@ -83,10 +83,9 @@ def _errors(findings: Iterable[Finding]) -> tuple[str, ...]:
 
 def _is_placed(origins: Sequence[Finding], places: Sequence[str]) -> bool:
     """Tell whether there is an origin, and each one stands where the cause was planted."""
-    return bool(origins) and all(
-        any(name == place or name.startswith(f"{place.rstrip('.')}.") for name in (one["site"] or "", *one["named"]) for place in places)
-        for one in origins
-    )
+    begins = tuple(f"{place.rstrip('.')}." for place in places)
+    named = [[f"{name}." for name in (one["site"] or "", *one["named"])] for one in origins]
+    return bool(named) and all(any(name.startswith(begins) for name in names) for names in named)
 
 
 def wilson(count: int, of: int) -> tuple[float, float]:

@@ -55,8 +55,7 @@ def activations(row: Mapping[str, str]) -> list[Any]:
     layers: dict[str, list[str]] = {}
     for key, value in row.items():
         if key.startswith("act"):
-            layers.setdefault(key[:4] if key[3].isdigit() else key, []).append(value)
-    layers.pop("accuracy", None)
+            layers.setdefault(key[:4], []).append(value)
     return [names if len(names) > 1 else names[0] for names in layers.values()]
 
 
@@ -82,8 +81,8 @@ def run_block(key: str, begin: int) -> dict[str, Any]:
 
     base = {"name": "published", "data": "mnist", "training": {"lr": 0.01, "momentum": 0.5, "batch_size": 32}, "fixes": []}
     chosen = range(begin, min(begin + AT_ONCE, len(rows(key))))
-    recipes = {i: build_recipe(base | {"stack": {"hidden": [500, 256], "activations": activations(rows(key)[i])}}) for i in chosen}
-    arms = [ArmPlan(str(i), recipe, SEEDS) for i, recipe in recipes.items()]
+    stacks = {i: {"hidden": [500, 256], "activations": activations(rows(key)[i])} for i in chosen}
+    arms = [ArmPlan(str(i), build_recipe(base | {"stack": stack}), SEEDS) for i, stack in stacks.items()]
     done = train_arms(arms, arms[0].recipe, _samples(), ArmTraining(torch.device("cpu"), steps=1))
     found: dict[str, Any] = {}
     for i in chosen:

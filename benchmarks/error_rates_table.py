@@ -16,12 +16,14 @@ def summarise(judged: Sequence[Judged]) -> dict[str, Any]:
     sick = [one for one in judged if one.kind == "sick"]
     healthy = [one for one in judged if one.kind == "healthy"]
     rules = sorted({slug for one in (*sick, *healthy) for slug in (one.rule, *one.right, *one.false) if slug})
-    plants = sorted({one.case.plant.name for one in sick if one.case.plant})
+    plants: dict[str, list[Judged]] = {}
+    for one in sick:
+        plants.setdefault(one.case.plant.name if one.case.plant else "", []).append(one)
     return {
         "counted": {"healthy": len(healthy), "sick": len(sick)},
         "all": _rates(sick, healthy),
         "rules": {slug: _rule(slug, sick, healthy) for slug in rules},
-        "plants": {name: _rates([one for one in sick if one.case.plant and one.case.plant.name == name], []) for name in plants},
+        "plants": {name: _rates(some, []) for name, some in plants.items()},
         "ways": {way: _rates(_by_way(sick, way), _by_way(healthy, way)) for way in ("watch", "recipe")},
         "false_alarms": share(sum(bool(one.false) for one in healthy), len(healthy)),
         "wrong": _wrong(sick, healthy),
@@ -32,7 +34,8 @@ def summarise(judged: Sequence[Judged]) -> dict[str, Any]:
 def share(count: int, of: int) -> dict[str, Any]:
     """Return a share with its interval; null where there is nothing to take it of."""
     low, high = wilson(count, of)
-    return {"count": count, "of": of, "share": round(count / of, 4) if of else None, "interval": [round(low, 4), round(high, 4)]}
+    ratio = round(count / of, 4) if of else None
+    return {"count": count, "of": of, "share": ratio, "interval": [round(low, 4), round(high, 4)]}
 
 
 def _by_way(judged: Iterable[Judged], way: str) -> list[Judged]:
@@ -57,10 +60,10 @@ def _found(sick: Sequence[Judged]) -> dict[str, Any]:
     placed = [one.origin_right for one in found if one.origin_right is not None]
     caused = [one.cause_right for one in sick if one.cause_right is not None]
     asked = sum(bool(one.case.plant and one.case.plant.causes and one.case.way == "recipe") for one in sick)
-    by_step = {f"by_step_{step}": sum(one.first_step is not None and one.first_step <= step for one in found) for step in BY_STEPS}
+    firsts = [one.first_step for one in found if one.first_step is not None]
     return {
         "recall": share(len(found), len(sick)),
-        "recall_by_first_step": by_step,
+        "found_by_step": {str(step): sum(first <= step for first in firsts) for step in BY_STEPS},
         "origin_right": share(sum(placed), len(placed)),
         "cause_right": share(sum(caused), len(caused)),
         "causes_asked": asked,
@@ -71,10 +74,14 @@ def _wrong(sick: Sequence[Judged], healthy: Sequence[Judged]) -> dict[str, dict[
     return {
         "false_alarms": {one.case.name: list(one.false) for one in healthy if one.false},
         "false_beside_a_cause": {one.case.name: list(one.false) for one in sick if one.false},
-        "missed": {one.case.name: [f"{f['severity']} {f['rule']} {f['site']}" for f in one.findings] for one in sick if not one.is_found},
+        "missed": {one.case.name: _severities(one) for one in sick if not one.is_found},
         "origin_wrong": {one.case.name: list(one.origins) for one in sick if one.origin_right is False},
         "cause_wrong": {one.case.name: one.cause for one in sick if one.cause_right is False},
     }
+
+
+def _severities(one: Judged) -> list[str]:
+    return [f"{found['severity']} {found['rule']} at {found['site'] or 'the network'}" for found in one.findings]
 
 
 def _why(one: Judged) -> dict[str, Any]:
@@ -92,10 +99,11 @@ def table(rates: dict[str, Any]) -> str:
     lines = [f"{counted['sick']} sick and {counted['healthy']} healthy networks", "", HEAD]
     lines += [line(name, found) for name, found in rates["rules"].items()]
     lines += [line("through " + name, found) for name, found in rates["ways"].items()]
-    lines += [line("all", rates["all"]), "", "false alarms (healthy networks with an error): " + cell(rates["false_alarms"]), ""]
+    lines += [line("all", rates["all"]), ""]
+    lines += [f"false alarms (healthy networks with an error): {cell(rates['false_alarms'])}", ""]
     lines.append(f"{'planted cause':36} {'found':>22}  {'flagged by step 0, 10, 100':>28}")
     for name, found in rates["plants"].items():
-        steps = ", ".join(str(count) for count in found["recall_by_first_step"].values())
+        steps = ", ".join(str(count) for count in found["found_by_step"].values())
         lines.append(f"{name:36} {cell(found['recall']):>22}  {steps:>28}")
     for kind, cases in rates["wrong"].items():
         lines += ["", f"{kind.replace('_', ' ')}: {len(cases)}", *(f"  {name}: {_told(what)}" for name, what in cases.items())]
