@@ -9,9 +9,10 @@ from rich.text import Text
 
 from gradscope.renderers.console_page import Page
 from gradscope.renderers.picture import effect_axis, whisker
-from gradscope.renderers.wording import decimals, fixed, interval, listed
+from gradscope.renderers.wording import better_in, decimals, fixed, interval, listed, placebo_text
 from gradscope.report import FixOutcome, FixVerdict, Report
 
+RESEED = "reseed"
 LONGEST_WHISKER = 40
 LONGEST_NAME = 16  # longer names are folded onto a second line
 VERDICT_STYLES: dict[FixVerdict, str] = {"works": "bold green", "no effect": "", "harms": "bold red", "inconclusive": "yellow"}
@@ -52,10 +53,13 @@ def fix_table(report: Report, page: Page) -> Table:
 def fix_notes(report: Report, page: Page) -> Iterator[Text]:
     """Yield for each fix what it changes, which findings went away and which stayed."""
     for fix in report.fixes:
-        parts = [fix.summary, _after(fix)]
+        seeds = better_in(fix, report) if fix.better_in is not None and fix.fix != RESEED else ""  # whose seeds are others
+        parts = [fix.summary, seeds, _after(fix)]
         text = "; ".join(part for part in parts if part)
         if text:
             yield Text.assemble((page.clean(fix.fix), "bold"), f": {page.clean(text)}")
+    if (placebo := placebo_text(report)) is not None:
+        yield Text.assemble(("placebo", "bold"), f": {page.clean(placebo)}")
 
 
 def _after(fix: FixOutcome) -> str:

@@ -12,6 +12,7 @@ from gradscope.renderers.picture import caption, finite, left_behind, missing
 from gradscope.renderers.verdict import headline, remedy
 from gradscope.renderers.wording import (
     basis,
+    confidences,
     decimals,
     evidence,
     fixed,
@@ -21,6 +22,7 @@ from gradscope.renderers.wording import (
     number,
     origins,
     place,
+    placebo_text,
     places,
     victims,
 )
@@ -55,6 +57,8 @@ def _body(report: Report) -> Iterator[str]:
     found = remedy(report)
     if found:
         yield f"**Fix:** {plain(found)}"
+    if report.hint:
+        yield "\n".join(f"    {line}" for line in report.hint.splitlines())
     if report.findings:
         yield "## Findings"
         yield from _findings(report)
@@ -126,8 +130,10 @@ def _fixes(report: Report) -> str:
         effect = fixed(fix.effect, digits, sign=True)
         cost = "" if fix.cost is None else f"{fix.cost:.2f}x"
         rows.append([fix.fix, fixed(fix.mean, digits), effect, interval(fix, digits), fix.verdict, cost])
-    level = f"{100 * report.fixes[0].confidence:g} % interval"
-    return _table(["arm", control.metric if control else "mean", "effect", level, "verdict", "cost"], rows)
+    table = _table(["arm", control.metric if control else "mean", "effect", "interval", "verdict", "cost"], rows)
+    placebo = placebo_text(report)
+    lines = [plain(confidences(report)), *([] if placebo is None else [plain(f"placebo: {placebo}")])]
+    return "\n\n".join([table, *lines])
 
 
 def _waterfall(waterfall: Waterfall) -> str:

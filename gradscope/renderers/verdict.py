@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradscope.renderers.wording import (
     counted,
     decimals,
+    effect_text,
     fixed,
     in_seeds,
     interval,
@@ -96,18 +97,7 @@ def _undecided(report: Report) -> str:
 
 
 def _works(report: Report, fix: FixOutcome) -> str:
-    digits = decimals(report)
     verb = "cures it" if fix.cleared and not fix.remaining else "helps"
-    parts = [f"{fix.fix} {verb}:"]
-    if report.control is not None:
-        metric = f"{report.control.metric} {fixed(report.control.mean, digits)} -> {fixed(fix.mean, digits)},"
-        parts.append(metric)
-    parts.append(f"{fixed(fix.effect, digits, sign=True)} {interval(fix, digits)}")
-    if fix.interval is not None:
-        parts[-1] += f" ({100 * fix.confidence:g} %)"
-    if report.control is not None and len(report.control.values) == len(fix.values):
-        better = sum(after > before for before, after in zip(report.control.values, fix.values, strict=True))
-        parts[-1] += f", better in {better} of {counted(len(fix.values), 'seed')}"
-    if fix.remaining:
-        parts[-1] += f"; {listed(fix.remaining, 3)} remains"
-    return " ".join(parts)
+    metric = f"{report.control.metric} " if report.control else ""
+    text = f"{fix.fix} {verb}: {metric}{effect_text(fix, report)}"
+    return f"{text}; {listed(fix.remaining, 3)} remains" if fix.remaining else text

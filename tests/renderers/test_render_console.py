@@ -79,7 +79,7 @@ def test_the_verdict_comes_first_and_names_the_worst_origin_and_the_fix() -> Non
     lines = ConsoleRenderer(120).render(reports.sick()).split("\n")
     assert lines[0] == "SICK  output-collapse at 3.relu (origin), in 5 of 5 seeds, from step 0"
     assert lines[1] == (
-        "FIX   batchnorm-last cures it: accuracy 0.31 -> 0.98, +0.67 [0.32, 0.79] (95 %), better in 5 of 5 seeds"
+        "FIX   batchnorm-last cures it: accuracy 0.31 -> 0.98, +0.67 [0.32, 0.79], better in 5 of 5 seeds, cost 1.08"
     )
 
 
@@ -292,3 +292,29 @@ def test_no_color_and_no_terminal_give_no_escape_codes(monkeypatch: pytest.Monke
 
 def test_formats_name_renderers() -> None:
     assert load_renderer("text") is ConsoleRenderer
+
+
+def test_the_placebo_stands_apart_from_the_fixes_with_its_verdict() -> None:
+    nothing = reports.sick().fixes[-1].model_copy(update={"fix": "placebo", "summary": "next to nothing"})
+    text = ConsoleRenderer(120).render(reports.sick(placebo=nothing))
+    (line,) = [line for line in text.split("\n") if "placebo" in line]
+    assert line == "  placebo: +0.01 [-0.36, 0.40], no effect; next to nothing"
+    assert "placebo" not in ConsoleRenderer(120).render(reports.sick())
+
+
+def test_each_interval_s_confidence_is_told_where_they_differ() -> None:
+    fixes = reports.sick().fixes
+    text = ConsoleRenderer(200).render(reports.sick(fixes=[fixes[0].model_copy(update={"confidence": 0.9875}), *fixes[1:]]))
+    assert "intervals of the effect: 98.75 % for batchnorm-last, 95 % for batchnorm-all, reseed: " in text
+    assert "95 % interval of the effect: " in ConsoleRenderer(200).render(reports.sick())
+
+
+def test_what_to_write_in_a_loop_of_one_s_own_stands_below_the_fix() -> None:
+    lines = (
+        ConsoleRenderer(120)
+        .render(reports.sick(hint="for group in optimizer.param_groups:\n    group['lr'] /= 10"))
+        .split("\n")
+    )
+    place = lines.index("CODE  in a loop of your own")
+    assert lines[1].startswith("FIX")
+    assert lines[place + 1 : place + 3] == ["      for group in optimizer.param_groups:", "          group['lr'] /= 10"]
