@@ -61,7 +61,7 @@ class Case:
 def half_of(name: str) -> Half:
     """Return the half of a case: thresholds are chosen on the one, only the other is reported.
 
-    >>> [half_of(name) for name in ("a", "b", "c", "d")]
-    ['choosing', 'choosing', 'choosing', 'held back']
+    >>> [half_of(name) for name in ("a", "f")]
+    ['choosing', 'held back']
     """
     return "held back" if hashlib.sha256(name.encode()).digest()[0] % 2 else "choosing"

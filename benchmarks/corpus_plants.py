@@ -143,7 +143,8 @@ def _everywhere(fill: Callable[[Tensor], object]) -> Change:
             for part in getattr(setup.model, name).modules():
                 if isinstance(part, nn.Linear | nn.Conv2d):
                     fill(part.weight)
-                    nn.init.zeros_(part.bias)
+                    if part.bias is not None:
+                        nn.init.zeros_(part.bias)
 
     return plant
 
