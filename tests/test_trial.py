@@ -87,6 +87,9 @@ def own(tmp_path, monkeypatch):
     sys.modules.pop(name, None)
 
 
+BRIEF = PUBLISHED.replace("epochs: 6", "epochs: 2")
+
+
 def plain(recipe, *without):
     return {key: value for key, value in recipe.model_dump().items() if key not in without}
 
@@ -115,6 +118,13 @@ def test_the_published_failure_in_small(published):
     assert report.setting.steps == report.setting.planned_steps == 6 * 45
     assert report.setting.parameters == 64 * 64 + 64 + 64 * 32 + 32 + 32 * 10 + 10
     assert all(outcome.cost is not None and outcome.cost > 0 for outcome in report.fixes)
+
+
+def test_a_change_that_changes_nothing_is_found_to_have_no_effect(published):
+    report, _ = published
+    assert (report.placebo.fix, report.placebo.verdict) == ("placebo", "no effect")
+    assert "placebo" not in {o.fix for o in report.fixes}, "it stands apart"
+    assert report.placebo.values != report.control.values, "it does change the numbers"
 
 
 def test_the_folder_holds_what_the_design_says(published):
@@ -164,6 +174,80 @@ def test_running_recipe_yaml_again_gives_the_same_numbers(published):
     again = trial((folder / "recipe.yaml").read_text())
     assert again.control == report.control
     assert [o.values for o in again.fixes] == [o.values for o in report.fixes]
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chosen")
+    told = []
+    return trial(BRIEF + "fixes: auto\n", folder, more_planned=told.append), folder, told
+
+
+def test_fixes_are_chosen_by_what_the_control_shows(chosen):
+    report, folder, told = chosen
+    tried = [o.fix for o in report.fixes]
+    assert tried[-1] == "reseed"
+    assert {"drop-output-activation", "batchnorm-last"} <= set(tried)
+    assert report.placebo is not None
+    assert any(note.startswith("fixes: auto tried drop-output-activation") for note in report.coverage.notes)
+    assert load_recipe(folder / "recipe.yaml").fix_names == tuple(tried[:-1]), "the choice is written down"
+    assert told == [2 * 2 * 45], "the fixes and reseed in one population, the placebo in another"
+
+
+def test_chosen_fixes_do_what_they_do_when_named_by_hand(chosen):
+    report, folder, _ = chosen
+    named = trial((folder / "recipe.yaml").read_text())
+    assert named.control.values == report.control.values
+    assert [o.values for o in named.fixes] == [o.values for o in report.fixes]
+    assert [(o.interval, o.verdict) for o in named.fixes] == [(o.interval, o.verdict) for o in report.fixes]
+    assert named.placebo.values == report.placebo.values
+    assert named.recommended == report.recommended
+
+
+def test_where_nothing_is_wrong_no_fix_is_chosen(tmp_path):
+    report = trial(stack_text("[relu, relu, none]", fixes="auto", training="{lr: 0.1, epochs: 4}"), tmp_path)
+    assert (report.verdict, report.fixes, report.placebo) == ("healthy", [], None)
+    assert "fixes: auto tried none: no finding is an error" in report.coverage.notes
+    assert set(traces_in(tmp_path)) == {("control", 1), ("control", 2)}
+
+
+def test_a_named_fix_that_would_change_nothing_is_said_to_be_left_out():
+    report = trial(stack_text(fixes="[drop-output-activation, batchnorm-last]"), steps=5)
+    assert [o.fix for o in report.fixes] == ["batchnorm-last", "reseed"]
+    assert any(note.startswith("drop-output-activation was not tried: it needs") for note in report.coverage.notes)
+
+
+def test_an_open_verdict_goes_on_with_further_seeds_that_the_control_has_too(own, tmp_path):
+    """Of three fixes at three seeds nothing is proved; what helps goes on, what does not is stopped."""
+    fixes = f"fixes: [batchnorm-last, batchnorm-all, '{own}:Slower']\nmost_seeds: 6\n"
+    report = trial(BRIEF + fixes, tmp_path, allow_code=True)
+    seeds = {arm: sorted(seed for name, seed in traces_in(tmp_path) if name == arm) for arm in ("control", "reseed")}
+    assert seeds == {"control": [1, 2, 3, 7, 8, 9], "reseed": [4, 5, 6]}
+    assert [(o.fix, len(o.values)) for o in report.fixes] == [
+        ("batchnorm-last", 6), ("batchnorm-all", 6), (f"{own}:Slower", 3), ("reseed", 3),
+    ]  # fmt: skip
+    assert [o.verdict for o in report.fixes[:2]] == ["works", "works"]
+    assert report.setting.seeds == [1, 2, 3, 7, 8, 9]
+    again = report_of_killed_run(tmp_path)
+    assert [(o.values, o.interval, o.verdict, o.p) for o in again.fixes] == [
+        (o.values, o.interval, o.verdict, o.p) for o in report.fixes
+    ]
+
+
+def test_an_interruption_among_further_seeds_leaves_what_was_known_before(tmp_path):
+    text = BRIEF + "fixes: [batchnorm-last, batchnorm-all, gelu]\nmost_seeds: 6\n"
+    report = trial(text, tmp_path, stop_after=2 * 2 * 45 + 30)
+    assert report.interrupted
+    assert {len(o.values) for o in report.fixes} == {3}
+    assert len(report.control.values) == 3
+
+
+def test_a_model_of_the_user_s_own_gets_the_lines_to_write(own, tmp_path):
+    text = model_text(f"{own}:with_modules", training="{lr: 8.0, epochs: 2}", seeds=3, fixes="[lower-lr]")
+    report = trial(text, tmp_path, allow_code=True)
+    assert report.recommended == "lower-lr"
+    assert "group['lr'] /= 10" in report.hint
+    assert "# In a loop of your own:\n# for group in" in (tmp_path / "fixed.yaml").read_text()
 
 
 def test_fixed_yaml_is_the_recipe_with_the_fix_and_comes_true(published):
