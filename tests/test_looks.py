@@ -2,7 +2,10 @@
 
 import pytest
 
+from gradscope.errors import RecipeError
 from gradscope.looks import Look, is_dominated, is_hopeless, looks_of
+from gradscope.recipe import replace
+from gradscope.recipe_file import dump_recipe, parse_recipe
 
 
 @pytest.mark.parametrize(("seeds", "most"), [(5, 9), (3, 10), (5, 6), (5, 1000)])
@@ -30,3 +33,12 @@ def test_a_fix_behind_one_that_works_in_every_pair_is_dominated():
     assert not is_dominated([0.5, 0.5, 0.5], [[0.4, 0.9, 0.9]])
     assert not is_dominated([0.5, 0.5, 0.5], [[0.505, 0.9, 0.9]]), "by less than anyone would notice"
     assert not is_dominated([0.5, 0.5, 0.5], [])
+
+
+def test_fewer_seeds_at_most_than_at_first_is_a_fault_of_the_recipe():
+    with pytest.raises(RecipeError, match="most_seeds: expected at least the 5 seeds that all are trained with, got 3"):
+        parse_recipe("data: digits\nstack: {hidden: [8], activations: [relu, none]}\nseeds: 5\nmost_seeds: 3\n")
+    kept = parse_recipe("data: digits\nstack: {hidden: [8], activations: [relu, none]}\nseeds: 5\nmost_seeds: 9\n")
+    assert parse_recipe(dump_recipe(kept)).most_seeds == 9
+    with pytest.raises(RecipeError, match="--most-seeds"):
+        replace(kept, most_seeds=2)
