@@ -53,6 +53,11 @@ class Case:
         return "watch" if self.setup else "recipe"
 
     @property
+    def seed(self) -> int:
+        """The seed of initial weights and batches: its own, so that no training is counted twice."""
+        return int.from_bytes(hashlib.sha256(self.name.encode()).digest()[1:4])
+
+    @property
     def half(self) -> Half:
         """Which half it belongs to: by its name alone, so that adding cases moves none."""
         return half_of(self.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -116,6 +117,17 @@ def _weights(factor: float) -> Change:
     @torch.no_grad()
     def plant(setup: Setup, stage: str) -> None:
         parts_of(setup.model, [stage])[0].weight.mul_(factor)
+
+    return plant
+
+
+def _all_weights(factor: float) -> Change:
+    """Scale every layer but the head: of one saturated layer the others still learn."""
+
+    @torch.no_grad()
+    def plant(setup: Setup, stage: str) -> None:
+        for part in parts_of(setup.model, [name for name, _ in setup.model.named_children() if name.startswith("layer")]):
+            part.weight.mul_(factor)
 
     return plant
 
@@ -244,7 +256,15 @@ def _families() -> Iterator[Family]:
     large = Plant("saturation by weights", ("saturation",), (*BROKEN,))
     for factor in (50.0, 200.0):
         yield Family(large, BOUNDED, _weights(factor), 6)
-    held = Plant("saturation by bias", ("saturation",), ("vanishing-gradient", "common-mode", "stuck-at-chance"))
+    every = replace(large, name="saturation by all weights")
+    yield Family(every, BOUNDED[:-1], _all_weights(50.0), 8, stages=("layer1",))
+    constant_on = (
+        *DEAD,
+        "vanishing-gradient",
+        "common-mode",
+        "stuck-at-chance",
+    )  # what comes after is fed the same by all samples
+    held = Plant("saturation by bias", ("saturation",), constant_on)
     yield Family(held, BOUNDED, _bias(12.0), 8)
     scaled = Plant("saturation by input", ("saturation", "unscaled-input"), BROKEN)
     for factor in (100.0, 1000.0):
@@ -281,9 +301,15 @@ def _families() -> Iterator[Family]:
 
 
 def planted() -> Iterator[Case]:
-    """Yield the sick cases that train in a loop of their own; networks and places are drawn from a seed."""
-    for number, family in enumerate(_families()):
-        yield from _cases(family, random.Random(f"{SEED} {number}"), number)
+    """Yield the sick cases that train in a loop of their own.
+
+    Networks and places are drawn from a seed for each planted cause, so that a new one changes no other's.
+    """
+    before: Counter[str] = Counter()
+    for family in _families():
+        number = before[family.plant.name]
+        before[family.plant.name] += 1
+        yield from _cases(family, random.Random(f"{SEED} {family.plant.name} {number}"), number)
 
 
 def _cases(family: Family, rng: random.Random, number: int) -> Iterator[Case]:

@@ -57,7 +57,7 @@ def _judge_sick(case: Case, kind: str, findings: Sequence[Finding], seeds: int) 
     hits = {rule: [one for one in told if one["rule"] == rule] for rule in plant.rules}
     seen = {rule: ones for rule, ones in hits.items() if any(2 * one["seeds"] >= seeds for one in ones)}
     rule = next(iter(seen), plant.rules[0])
-    origins = [one for one in told if one["role"] == "origin"]
+    origins = [one for one in told if one["role"] == "origin" and (one["severity"] == "error" or one["rule"] in plant.rules)]
     cause = next((one["cause"] for one in origins if one["cause"]), None)
     errors = _errors(findings)
     return Judged(

@@ -8,8 +8,6 @@ from typing import Any
 
 from benchmarks.corpus_case import Case
 
-SEED = 1
-
 
 def ready() -> None:
     """Make a worker ready: one thread, as low in priority as can be."""
@@ -38,8 +36,8 @@ def _watched(case: Case) -> dict[str, Any]:
     from benchmarks.corpus_training import train
 
     assert case.setup
-    torch.manual_seed(SEED)
-    report, score, steps = train(case.setup(), SEED, case.steps, case.fewest, case.goal)
+    torch.manual_seed(case.seed)
+    report, score, steps = train(case.setup(), case.seed, case.steps, case.fewest, case.goal)
     return {"score": round(score, 4), "steps": steps, "seeds": 1} | said(report)
 
 

@@ -44,6 +44,7 @@ def finding(rule="dead-layer", site="layer2.act.relu", **changes):
     return {"rule": rule, "site": site} | given | changes
 
 
+@pytest.mark.slow
 def test_quick_runs_writes_its_file_and_goes_on_where_it_stopped(tmp_path):
     kept, journal = tmp_path / "new" / "rates.json", tmp_path / "journal.jsonl"
     command = [sys.executable, "-m", "benchmarks.error_rates", "--quick", "--workers", "1"]
@@ -70,6 +71,11 @@ def test_there_are_as_many_cases_as_the_rates_need(cases):
     assert len(sick) >= 100
     assert 0.4 < len(healthy + sick) / len(cases) < 0.6
     assert {case.way for case in healthy} == {case.way for case in sick} == {"watch", "recipe"}
+
+
+def test_no_training_is_counted_twice(cases):
+    watched = [case.seed for case in cases.values() if case.setup]
+    assert len(set(watched)) == len(watched)
 
 
 def test_every_rule_and_place_of_a_plant_exists(cases):
@@ -214,8 +220,9 @@ def test_found_and_placed(judging, findings, is_found, origin_right):
 
 
 def test_a_warning_finds_what_leaves_the_network_able_to_learn(judging):
-    judged = judging(finding(severity="warning"), planted=True, may_learn=True, score=0.95)
-    assert (judged.kind, judged.is_found, judged.right) == ("sick", True, ())
+    elsewhere = finding("common-mode", "layer3.act.relu", severity="warning")
+    judged = judging(finding(severity="warning"), elsewhere, planted=True, may_learn=True, score=0.95)
+    assert (judged.kind, judged.is_found, judged.origin_right, judged.right) == ("sick", True, True, ())
 
 
 def test_what_was_planted_in_vain_is_not_counted_as_sick(judging):
