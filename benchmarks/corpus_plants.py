@@ -94,7 +94,7 @@ SIGMOIDS = tuple(
 )
 DEEP = tuple(
     replace(_mlp(nn.Tanh, [width] * depth, lr=lr), name=f"{depth} layers of {width}")
-    for width, depth, lr in ((48, 7, 0.1), (64, 8, 0.1), (48, 9, 0.2), (64, 6, 0.05))
+    for width, depth, lr in ((48, 7, 0.1), (64, 8, 0.1), (64, 7, 0.1), (64, 6, 0.05))
 )
 DEEP_RELU = tuple(
     Base(f"{depth} relu layers, he", "pixels", partial(_he, [width] * depth), (), 0.8, 0.05)
