@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from gradscope import __version__
 from gradscope.baseline_numbers import NETWORK, Numbers, at_end, at_start, measure, resolutions_of, stable_names
@@ -24,6 +24,7 @@ from gradscope.diagnosis import SEVERITIES
 from gradscope.errors import BaselineError, WriteError
 from gradscope.report import Severity, Verdict
 from gradscope.rules import RULES, Rule
+from gradscope.saved_data import SavedPart
 from gradscope.trace import Trace
 
 SCHEMA = 1
@@ -34,11 +35,7 @@ SEEDS_APART = 2
 Places = Callable[[str | None], Place]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True)
-
-
-class SeenFinding(_Part):
+class SeenFinding(SavedPart):
     """A failure mode at a site: in how many seeds it is at least so severe."""
 
     rule: str
@@ -47,7 +44,7 @@ class SeenFinding(_Part):
     seeds: dict[Severity, int]
 
 
-class Baseline(_Part):
+class Baseline(SavedPart):
     """What one check saw."""
 
     schema_: int = Field(default=SCHEMA, alias="schema")

@@ -13,8 +13,8 @@ from gradscope.recipe_file import dump_recipe
 
 Precision = Literal["float32", "bf16"]
 
-NOT_OF_THE_RESULT = ("name", "seeds", "most_seeds", "fixes", "expect", "device")
-"""Keys of a recipe that change nothing about what one network comes to."""
+NOT_OF_THE_RESULT = ("name", "data", "normalize", "seeds", "most_seeds", "fixes", "expect", "device")
+"""Keys of a recipe that change nothing about what one network comes to; for its data stand the samples themselves."""
 
 
 @dataclass(frozen=True)
@@ -47,34 +47,30 @@ class PopulationTask:
     members: tuple[Planned, ...]
 
 
-def run_key(
-    recipe: Recipe, seed: int, *, steps: int | None = None, precision: Precision = "float32", data_digest: str = ""
-) -> str:
-    """Return the hash under which the result of one cell and seed is kept, 32 hexadecimal digits.
-
-    Everything that the result depends on goes into it, defaults included; nothing else does, so that a renamed recipe or one
-    with more seeds finds again what was trained before.
-
-    Args:
-        recipe: the cell's.
-        seed: one of its seeds.
-        steps: where the training was cut short, after how many steps.
-        precision: of the products.
-        data_digest: of a file with samples, whose path says nothing of its content.
-    """
-    return run_keys(recipe, (seed,), steps=steps, precision=precision, data_digest=data_digest)[seed]
-
-
 def run_keys(
     recipe: Recipe,
     seeds: Sequence[int],
     *,
     steps: int | None = None,
     precision: Precision = "float32",
-    data_digest: str = "",
+    samples: str = "",
+    code: Sequence[str] = (),
 ) -> dict[int, str]:
-    """Return the `run_key` of each seed, for less than one by one."""
+    """Return by seed the hash under which the result of a cell is kept, 32 hexadecimal digits.
+
+    What the result depends on goes into it, defaults included; nothing else does, so that a renamed recipe, one with more
+    seeds, or samples that lie elsewhere find again what was trained before. Left out as well are gradscope's version and the
+    device, which a journal says beside its results.
+
+    Args:
+        recipe: the cell's.
+        seeds: those wanted.
+        steps: where the training was cut short, after how many steps.
+        precision: of the products.
+        samples: a digest of them, after standardisation.
+        code: digests of the user's own code that the network runs.
+    """
     lines = dump_recipe(recipe).splitlines()
     kept = [line for line in lines if line.split(":")[0] not in NOT_OF_THE_RESULT]
-    parts = {seed: [*kept, str(seed), str(steps), precision, data_digest] for seed in seeds}
+    parts = {seed: [*kept, str(seed), str(steps), precision, samples, *code] for seed in seeds}
     return {seed: hashlib.sha256(json.dumps(of_seed).encode()).hexdigest()[:32] for seed, of_seed in parts.items()}

@@ -1,6 +1,7 @@
 """How a cell's factors are read: the activations of its layers, one after the other, and everything else.
 
-Activations stand in columns act1, act2, ... (one for a whole layer) or act1a, act1b, ... (one for each block of its units).
+Activations stand in columns act1, act2, ... (one for a whole layer, whose blocks are joined by +, each with its share of the
+units where that is given: relu:1+tanh:3) or act1a, act1b, ... (one for each half of its units).
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 
 ACTIVATION = re.compile(r"act([1-9]\d*)([a-z]?)")
+BETWEEN_BLOCKS = re.compile(r"\+(?![^(]*\))")  # not that of elu(alpha=1e+20)
+SHARE = re.compile(r":[\d.e+-]+$")
 
 Layer = tuple[str, ...]
-"""The activations of a layer's blocks, sorted: it is no matter which of the units have which."""
+"""The activations of a layer's blocks, sorted: it is no matter which of the units have which. Of equal ones there is one."""
 
 
 def is_activation(name: str) -> bool:
@@ -27,14 +30,35 @@ def layers_of(factors: Mapping[str, str]) -> tuple[Layer, ...]:
     """Return the activations of each layer in order; () where the sweep does not name them.
 
     >>> layers_of({"act1a": "tanh", "act1b": "relu", "act2a": "relu", "act2b": "relu", "lr": "0.1"})
-    (('relu', 'tanh'), ('relu', 'relu'))
+    (('relu', 'tanh'), ('relu',))
+    >>> layers_of({"act1": "tanh+relu", "act2": "relu:1+tanh:3"})
+    (('relu', 'tanh'), ('relu:1', 'tanh:3'))
     """
     layers: dict[int, list[str]] = {}
     for name, value in factors.items():
         found = ACTIVATION.fullmatch(name)
         if found and value:
             layers.setdefault(int(found[1]), []).append(value)
-    return tuple(tuple(sorted(layers[number])) for number in sorted(layers))
+    return tuple(layer_of(*layers[number]) for number in sorted(layers))
+
+
+def layer_of(*halves: str) -> Layer:
+    """Return a layer from the text of its activation, or from those of its halves.
+
+    >>> layer_of("relu"), layer_of("tanh", "relu+elu(alpha=1e+20)"), layer_of("relu+tanh", "relu+tanh")
+    (('relu',), ('elu(alpha=1e+20)', 'relu', 'tanh'), ('relu', 'tanh'))
+    """
+    blocks = sorted(block for half in dict.fromkeys(halves) for block in BETWEEN_BLOCKS.split(half))
+    return tuple(blocks) if len(set(blocks)) > 1 else (blocks[0],)
+
+
+def activation_of(block: str) -> str:
+    """Return a block's activation without its share of the units.
+
+    >>> activation_of("tanh:3"), activation_of("relu:0.25"), activation_of("package.module:Relu")
+    ('tanh', 'relu', 'package.module:Relu')
+    """
+    return SHARE.sub("", block)
 
 
 def others_of(factors: Mapping[str, str]) -> dict[str, str]:
@@ -47,12 +71,12 @@ def others_of(factors: Mapping[str, str]) -> dict[str, str]:
 
 
 def layer_text(layer: Layer) -> str:
-    """Return a layer's activations in one word, equal ones once.
+    """Return a layer's activations in one word.
 
-    >>> layer_text(("relu", "tanh")), layer_text(("relu", "relu"))
-    ('relu+tanh', 'relu')
+    >>> layer_text(("relu", "tanh"))
+    'relu+tanh'
     """
-    return "+".join(dict.fromkeys(layer))
+    return "+".join(layer)
 
 
 def stack_text(layers: Iterable[Layer]) -> str:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from gradscope.report import Finding, Number, Severity, Verdict
+from gradscope.saved_data import SavedPart
 
 Outcome = Literal["as expected", "not as expected", "could not judge", "bad recipe"]
 """Exit codes 0, 1, 3 and 2. Of several recipes: 2 where one is bad, else 1, else 3, else 0."""
@@ -18,11 +17,7 @@ Status = Literal["finding", "healthy", "undecided"]
 Kind = Literal["verdict", "finding expected", "new finding", "finding gone", "number", "baseline missing", "undecided"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True)
-
-
-class Place(_Part):
+class Place(SavedPart):
     """Where in a recipe something stands; line and column from 1."""
 
     file: str
@@ -30,7 +25,7 @@ class Place(_Part):
     column: int = 1
 
 
-class Difference(_Part):
+class Difference(SavedPart):
     """One thing that is not as expected, or not as in the baseline; `text` says it in one line."""
 
     kind: Kind
@@ -48,7 +43,7 @@ class Difference(_Part):
     tolerance: Number | None = None
 
 
-class CheckedRule(_Part):
+class CheckedRule(SavedPart):
     """What one rule says: `share` is that of the seeds in which its finding stands."""
 
     rule: str
@@ -60,7 +55,7 @@ class CheckedRule(_Part):
     text: str = ""
 
 
-class CheckResult(_Part):
+class CheckResult(SavedPart):
     """A check of one recipe."""
 
     recipe: str

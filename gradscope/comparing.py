@@ -6,101 +6,29 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from gradscope.cell_factors import cell_text, is_activation, layers_of, others_of
+from gradscope.cell_factors import Layer, cell_text, is_activation, layers_of, others_of
+from gradscope.comparison import Chance, ComparedRow, Comparison, Side, Table
 from gradscope.errors import TraceError
 from gradscope.interval import difference_interval
-from gradscope.report import Number
 from gradscope.run_table import ABOVE_CHANCE, RunRow, RunTable, canonical, factors_of
 
-SCHEMA = 1
 STANDARD_ERRORS = 3.0
 POINTS = 0.5
 """Of the metric, in per cent: what nobody would call a difference, however small the spread of the runs."""
-CHANCE = 0.1
+CHANCES = {"accuracy": 0.1, "r2": 0.0}
+"""Where neither table tells it: the published data sets are all of ten classes, and a constant answer has no R2."""
 
-Key = tuple[tuple[frozenset[str], ...], tuple[tuple[str, str], ...]]
+Key = tuple[tuple[Layer, ...], tuple[tuple[str, str], ...]]
 """What makes rows the same: the activations of each layer, in whatever order within it, and the other factors."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True)
+@dataclass(frozen=True)
+class Floor:
+    """What the best constant answer scores in each table, and whether neither told."""
 
-
-class Side(_Part):
-    """One row of one table: mean over its distinct runs."""
-
-    mean: Number
-    runs: int
-    std_err: float | None
-    collapsed: int | None
-    """Runs that collapsed; null where nobody looked."""
-
-
-class ComparedRow(_Part):
-    """One row that both tables have. `difference` is a minus b; `tolerance` is what it may be."""
-
-    factors: dict[str, str]
-    a: Side
-    b: Side
-    difference: Number
-    std_err: float | None
-    """Of the difference; null where either side is a single run."""
-    interval: tuple[Number, Number] | None
-    """Of the difference, 95 %; null under three runs of either side."""
-    tolerance: Number
-    agrees: bool
-
-
-class Chance(_Part):
-    """The rows whose mean is at chance (no better than the best constant answer)."""
-
-    chance: float
+    a: float
+    b: float
     assumed: bool
-    """Neither table tells what chance is."""
-    a: int
-    b: int
-    differ: list[dict[str, str]]
-    """Rows that are at chance in one of them only."""
-
-
-class Table(_Part):
-    """One of the two tables as a whole."""
-
-    name: str
-    rows: int
-    unmatched: int
-    """Rows that the other does not have, or that have no finished run here or there."""
-    notes: list[str]
-
-
-class Comparison(_Part):
-    """The whole comparison; rows in the order of table a."""
-
-    schema_: int = Field(default=SCHEMA, alias="schema")
-    metric: str
-    a: Table
-    b: Table
-    standard_errors: float
-    points: float
-    rows: list[ComparedRow]
-    agree: int
-    single_runs: int
-    """Rows without a standard error, since either side is a single run."""
-    mean_abs_difference: Number
-    """Over the rows that are at chance in neither."""
-    at_chance: Chance
-
-    @property
-    def different(self) -> list[ComparedRow]:
-        """The rows that do not agree, largest difference first."""
-        return sorted((row for row in self.rows if not row.agrees), key=lambda row: -_size(row.difference))
-
-    @property
-    def factor_names(self) -> list[str]:
-        """The factors by which rows were matched, in the order of the columns."""
-        return list(dict.fromkeys(name for row in self.rows for name in row.factors))
 
 
 @dataclass(frozen=True)
@@ -123,10 +51,13 @@ def compare(a: RunTable, b: RunTable, agreement: Agreement = Agreement()) -> Com
     """Return the comparison of the rows that both tables have, matched by the factors that both know.
 
     Raises:
-        TraceError: they share no factor or no row, or several rows of one are the same by the shared factors.
+        TraceError: they measure different things, share no factor or no row, or several rows of one are the same by the shared
+            factors.
     """
+    if a.metric and b.metric and a.metric != b.metric:
+        raise TraceError(f"{b.name}: expected {a.metric}, which {a.name} has, got {b.metric}; they cannot be compared")
     shared = _shared(a, b)
-    of_a, of_b = _by_key(a, b, shared), _by_key(b, a, shared)
+    of_a, of_b = _by_key(a, b, shared, "--where-a"), _by_key(b, a, shared, "--where-b")
     pairs = [(row, of_b[key]) for key, row in of_a.items() if key in of_b]
     if not pairs:
         here, there = (cell_text(table.rows[0].factors) for table in (b, a))
@@ -135,17 +66,19 @@ def compare(a: RunTable, b: RunTable, agreement: Agreement = Agreement()) -> Com
             f"there is ({there})"
         )
     finished = [pair for pair in pairs if all(row.values for row in pair)]
-    chance = next((table.chance for table in (a, b) if table.chance is not None), None)
-    rows = [_compared(*pair, shared, CHANCE if chance is None else chance, agreement) for pair in finished]
-    return _comparison(a, b, rows, chance, agreement)
+    metric = a.metric or b.metric or "accuracy"
+    floor = _floor(a, b, metric)
+    rows = [_compared(*pair, shared, floor, agreement) for pair in finished]
+    return _comparison(a, b, rows, metric, floor, agreement)
 
 
-def _comparison(a: RunTable, b: RunTable, rows: list[ComparedRow], chance: float | None, agreement: Agreement) -> Comparison:
-    floor = CHANCE if chance is None else chance
-    at = [tuple(side.mean <= floor + ABOVE_CHANCE for side in (row.a, row.b)) for row in rows]
+def _comparison(
+    a: RunTable, b: RunTable, rows: list[ComparedRow], metric: str, floor: Floor, agreement: Agreement
+) -> Comparison:
+    at = [(row.a.mean <= floor.a + ABOVE_CHANCE, row.b.mean <= floor.b + ABOVE_CHANCE) for row in rows]
     live = [abs(row.difference) for row, ends in zip(rows, at, strict=True) if not any(ends)]
     return Comparison(
-        metric=a.metric,
+        metric=metric,
         a=Table(name=a.name, rows=len(a.rows), unmatched=len(a.rows) - len(rows), notes=list(a.notes)),
         b=Table(name=b.name, rows=len(b.rows), unmatched=len(b.rows) - len(rows), notes=list(b.notes)),
         standard_errors=agreement.standard_errors,
@@ -154,9 +87,11 @@ def _comparison(a: RunTable, b: RunTable, rows: list[ComparedRow], chance: float
         agree=sum(row.agrees for row in rows),
         single_runs=sum(row.std_err is None for row in rows),
         mean_abs_difference=math.fsum(live) / len(live) if live else math.nan,
+        apart=_apart(a, b),
         at_chance=Chance(
-            chance=floor,
-            assumed=chance is None,
+            chance=floor.a,
+            chance_b=floor.b,
+            assumed=floor.assumed,
             a=sum(ends[0] for ends in at),
             b=sum(ends[1] for ends in at),
             differ=[row.factors for row, ends in zip(rows, at, strict=True) if ends[0] != ends[1]],
@@ -164,7 +99,24 @@ def _comparison(a: RunTable, b: RunTable, rows: list[ComparedRow], chance: float
     )
 
 
-def _compared(a: RunRow, b: RunRow, shared: Sequence[str], floor: float, agreement: Agreement) -> ComparedRow:
+def _floor(a: RunTable, b: RunTable, metric: str) -> Floor:
+    """Return what a constant answer scores in each; a table that does not tell has that of the other."""
+    known = [table.chance for table in (a, b) if table.chance is not None]
+    level = known[0] if known else CHANCES.get(metric, 0.0)
+    of_a, of_b = (level if table.chance is None else table.chance for table in (a, b))
+    return Floor(of_a, of_b, assumed=not known)
+
+
+def _apart(a: RunTable, b: RunTable) -> str:
+    """Return by what it is seen that the tables are of different samples; nothing where nothing tells."""
+    if a.test_samples and b.test_samples and a.test_samples != b.test_samples:
+        return f"A is tested on {a.test_samples} samples, B on {b.test_samples}"
+    if a.chance is not None and b.chance is not None and abs(a.chance - b.chance) > ABOVE_CHANCE:
+        return f"chance is {100 * a.chance:.4g} % in A, {100 * b.chance:.4g} % in B"
+    return ""
+
+
+def _compared(a: RunRow, b: RunRow, shared: Sequence[str], floor: Floor, agreement: Agreement) -> ComparedRow:
     difference = a.mean - b.mean
     both = None if a.std_err is None or b.std_err is None else math.hypot(a.std_err, b.std_err)
     tolerance = agreement.tolerance(both)
@@ -174,7 +126,7 @@ def _compared(a: RunRow, b: RunRow, shared: Sequence[str], floor: float, agreeme
         b=_side(b),
         difference=difference,
         std_err=both,
-        interval=difference_interval(a.values, b.values, floor=floor),
+        interval=difference_interval(a.values, b.values, floor=min(floor.a, floor.b)),
         tolerance=tolerance,
         agrees=abs(difference) <= tolerance + 1e-12,  # 0.005 is not quite 0.5 / 100
     )
@@ -182,10 +134,6 @@ def _compared(a: RunRow, b: RunRow, shared: Sequence[str], floor: float, agreeme
 
 def _side(row: RunRow) -> Side:
     return Side(mean=row.mean, runs=len(row.values), std_err=row.std_err, collapsed=row.collapsed)
-
-
-def _size(difference: float) -> float:
-    return math.inf if math.isnan(difference) else abs(difference)
 
 
 def _shared(a: RunTable, b: RunTable) -> list[str]:
@@ -204,22 +152,22 @@ def _only(factors: Mapping[str, str], shared: Sequence[str]) -> dict[str, str]:
     return {name: value for name, value in factors.items() if name in shared}
 
 
-def _by_key(table: RunTable, other: RunTable, shared: Sequence[str]) -> dict[Key, RunRow]:
+def _by_key(table: RunTable, other: RunTable, shared: Sequence[str], option: str) -> dict[Key, RunRow]:
     stacks, others = any(map(is_activation, shared)), [name for name in shared if not is_activation(name)]
     found: dict[Key, RunRow] = {}
     for row in table.rows:
         rest = others_of(row.factors)
-        layers = tuple(frozenset(layer) for layer in layers_of(row.factors)) if stacks else ()
+        layers = layers_of(row.factors) if stacks else ()
         key = (layers, tuple((name, canonical(rest.get(name, ""))) for name in others))
         if key in found:
-            raise TraceError(_ambiguous(table, other, found[key], row))
+            raise TraceError(_ambiguous(table, other, found[key], row, option))
         found[key] = row
     return found
 
 
-def _ambiguous(table: RunTable, other: RunTable, one: RunRow, another: RunRow) -> str:
+def _ambiguous(table: RunTable, other: RunTable, one: RunRow, another: RunRow, option: str) -> str:
     differ = [name for name, value in one.factors.items() if another.factors.get(name, "") != value]
-    hint = f"; choose one, such as --where {differ[0]}={one.factors[differ[0]]}" if differ else ""
+    hint = f"; choose one, such as {option} {differ[0]}={one.factors[differ[0]]}" if differ else ""
     same = ", ".join(f"{name} {value}" for name, value in one.factors.items() if name not in differ)
     apart = f" that differ in {', '.join(differ)}, which {other.name} does not tell apart" if differ else ""
     return f"{table.name}: expected one row for {same or 'all'}, got several{apart}{hint}"

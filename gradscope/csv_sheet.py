@@ -21,6 +21,11 @@ class Sheet:
     header: list[str]
     lines: list[tuple[int, list[str]]]
 
+    def texts(self, name: str) -> list[str]:
+        """Return the fields of a column, by its name."""
+        column = self.header.index(name)
+        return [fields[column].strip() for _, fields in self.lines]
+
     def number(self, line: int, fields: Sequence[str], column: int) -> float:
         """Return a field as a number, NaN where it is empty.
 

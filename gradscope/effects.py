@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradscope.diagnosis import Diagnosis, diagnose
-from gradscope.interval import CONFIDENCE, effect_interval
+from gradscope.interval import CONFIDENCE, bounded, effect_interval
 from gradscope.report import Control, FixOutcome, FixVerdict
 from gradscope.trace import Trace
 
@@ -102,17 +102,6 @@ def paired(control: Arm, fix: Arm, chance: float) -> tuple[list[float], list[flo
     own, others = dict(zip(control.seeds, control.values, strict=False)), fix.seeds
     same = [own[seed] for seed in others] if others and all(seed in own for seed in others) else control.values
     return bounded(same[: len(fix.values)], chance), bounded(fix.values[: len(same)], chance)
-
-
-def bounded(values: Sequence[float], chance: float) -> list[float]:
-    """Return a metric per seed as comparisons take it: in a bounded range, a run without a finite one as failed.
-
-    Accuracies stand as they are. R2 has no lower end, so what is worse than the constant answer (0) counts as that.
-
-    >>> bounded([0.9, float("nan"), -30.0], 0.0)
-    [0.9, 0.0, 0.0]
-    """
-    return [max(value, 0.0) if np.isfinite(value) else chance for value in values]
 
 
 def verdict_of(

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from gradscope.report import Number
+from gradscope.saved_data import SavedPart
 
 MixingVerdict = Literal["helps", "harms", "no effect", "cannot tell"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True)
-
-
-class Level(_Part):
+class Level(SavedPart):
     """One value of a factor and the mean metric of its runs."""
 
     value: str
@@ -23,7 +18,7 @@ class Level(_Part):
     runs: int
 
 
-class FactorEffect(_Part):
+class FactorEffect(SavedPart):
     """How much of the metric's variance one factor explains.
 
     `derived` factors follow from the activations (all layers alike or not; one family or several): what they explain, the
@@ -41,31 +36,33 @@ class FactorEffect(_Part):
     rank_eta_squared: Number
     """eta_squared of the metric's ranks; of a single factor it is Kruskal and Wallis' epsilon squared."""
     p_value: float | None
-    """By permutation; null where no two cells differ in this factor only."""
+    """By permutation; null where no two cells differ in this factor only, or a derived one has too few stacks to permute."""
     p_holm: float | None
     """p_value corrected for the number of factors (Holm)."""
 
 
-class Factors(_Part):
+class Factors(SavedPart):
     """The analysis of variance of a sweep, with its assumptions."""
 
     cells: int
     runs: int
     effects: list[FactorEffect]
     """Factors of the grid first, the largest eta_squared first; then the derived ones."""
+    interactions: Number = float("nan")
+    """Share of the variance that all interactions of factors explain together."""
     pairs: Number
-    """Share of the variance that all interactions of two factors explain together."""
+    """That of interactions of two factors; null where the cells are too few to tell them from those of more than two."""
     higher: Number
-    """That of interactions of more than two."""
+    """That of interactions of more than two; null likewise."""
     seeds: Number
-    """What is left: the seeds of one cell differ by so much."""
+    """What is left: the seeds of one cell differ by so much; null where no run repeats a cell."""
     balanced: bool
     permutations: int
     assumptions: list[str]
     """In plain words, what the shares rest on and whether it holds here."""
 
 
-class MixingEffect(_Part):
+class MixingEffect(SavedPart):
     """Mixed minus pure stacks, each with the learning rate that suits it; metrics are shares.
 
     `typical` compares the means of both sides. `best` compares the best pure stack with the best of as many mixed ones, drawn
@@ -90,7 +87,7 @@ class MixingEffect(_Part):
     best_verdict: MixingVerdict
 
 
-class Mixing(_Part):
+class Mixing(SavedPart):
     """Does mixing activations in one network help? Pure against mixed stacks, over shapes and optimizers."""
 
     answer: str

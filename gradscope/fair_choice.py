@@ -1,34 +1,39 @@
 """Two sides of unequal size, each with its own best learning rate and its own best stack, compared without favour.
 
-Whatever was best among many has had luck as well, and the more there were, the more of it. So the choice is made with one half
-of the seeds and scored with the other, and the larger side may choose among as many stacks only as the smaller one has.
+Whatever was best among many has had luck as well, and the more there were, the more of it. So each seed is scored by what the
+other seeds chose, and the larger side may choose among as many stacks only as the smaller one has.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradscope.observations import FloatArray
-from gradscope.student import group_interval, t_quantile
+from gradscope.student import t_quantile
 
-MOST_SPLITS = 20  # of the seeds in halves; more of them change the third digit of an interval
+LEAST_SEEDS = 3  # with two, the interval is of no use
 
 Interval = tuple[float, float]
 Sided = NDArray[np.bool_]
 """Which of the stacks are on a side, [stack]."""
+Weigh = Callable[[FloatArray, int], FloatArray]
+"""From what a side's stacks promised, and how many may be drawn, to the weight of each stack in its score."""
 
 
 @dataclass(frozen=True, eq=False)
 class Contest:
-    """The stacks of one setting: metric [stack][rate, seed], and which of them are on the first side, [stack]."""
+    """The stacks of one setting: metric [stack, rate, seed], and which of them are on the first side, [stack].
 
-    scores: tuple[FloatArray, ...]
+    Contests that are taken together have the same seeds.
+    """
+
+    stacks: Sequence[Hashable]
+    scores: FloatArray
     first: Sided
 
     @property
@@ -39,7 +44,7 @@ class Contest:
 
 @dataclass(frozen=True)
 class Sides:
-    """What both sides came to, and the second less the first with its 95 % interval; means over settings and splits."""
+    """What both sides came to, and the second less the first with its 95 % interval; means over settings and seeds."""
 
     first: float
     second: float
@@ -47,34 +52,42 @@ class Sides:
     interval: Interval | None
 
 
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """What the stacks of a setting scored with the chosen rates, and what each weighs in both sides' scores."""
+
+    contest: Contest
+    kept: FloatArray  # [stack, seed]
+    weights: FloatArray  # [side, stack, seed]
+
+
 def typical(contests: Sequence[Contest]) -> Sides:
     """Compare the mean stack of both sides, each with the learning rate that suits it."""
-    return _over_splits(contests, lambda promised, count: np.full(promised.shape, 1 / len(promised)))
+    has_rates = any(contest.scores.shape[1] > 1 for contest in contests)
+    return _compared(contests, lambda promised, count: np.full(promised.shape, 1 / len(promised)), is_chosen=has_rates)
 
 
 def best(contests: Sequence[Contest]) -> Sides:
     """Compare the best stack of both sides, out of equally many."""
-    return _over_splits(contests, chances_to_be_best)
+    return _compared(contests, chances_to_be_best, is_chosen=True)
 
 
-def chosen_scores(scores: Sequence[FloatArray], choosing: Sequence[int]) -> tuple[FloatArray, FloatArray]:
-    """Return for each stack what its best learning rate promised and what it kept.
+def chosen_scores(scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return for each stack and seed what the best learning rate of the other seeds promised, and what it kept.
 
     Args:
-        scores: metric, [stack][rate, seed].
-        choosing: the seeds by whose mean the learning rate is chosen; the others score it.
+        scores: metric, [stack, rate, seed], of two seeds or more.
 
     Returns:
-        (mean over the choosing seeds [stack], scores with the others [stack, seed]).
+        (mean of the other seeds [stack, seed], score of the seed itself [stack, seed]).
 
-    >>> promised, kept = chosen_scores([np.array([[0.9, 0.9, 0.1], [0.2, 0.8, 0.8]])], [0, 1])
-    >>> promised.tolist(), kept.tolist()
-    ([0.9], [[0.1]])
+    >>> promised, kept = chosen_scores(np.array([[[0.9, 0.9, 0.1], [0.3, 0.8, 0.8]]]))
+    >>> promised.round(2).tolist(), kept.tolist()
+    ([[0.8, 0.55, 0.9]], [[0.3, 0.8, 0.1]])
     """
-    others = [i for i in range(scores[0].shape[1]) if i not in choosing]
-    means = [of_stack[:, list(choosing)].mean(axis=1) for of_stack in scores]
-    kept = [of_stack[mean.argmax(), others] for of_stack, mean in zip(scores, means, strict=True)]
-    return np.array([mean.max() for mean in means]), np.array(kept)
+    others = (scores.sum(axis=2, keepdims=True) - scores) / (scores.shape[2] - 1)
+    choice = others.argmax(axis=1, keepdims=True)
+    return others.max(axis=1), np.take_along_axis(scores, choice, axis=1)[:, 0]
 
 
 def chances_to_be_best(promised: FloatArray, count: int) -> FloatArray:
@@ -96,68 +109,65 @@ def chances_to_be_best(promised: FloatArray, count: int) -> FloatArray:
     return found
 
 
-def splits(seeds: int) -> list[tuple[int, ...]]:
-    """Return the halves of the seeds that choose, all of them or many that are evenly apart.
-
-    >>> splits(4), len(splits(20))
-    ([(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)], 20)
-    """
-    count = math.comb(seeds, seeds // 2)
-    if count > 10 * MOST_SPLITS:  # too many to go through all of them
-        rng = np.random.default_rng(seeds)
-        return [tuple(sorted(rng.permutation(seeds)[: seeds // 2].tolist())) for _ in range(MOST_SPLITS)]
-    found = list(itertools.combinations(range(seeds), seeds // 2))
-    stride = max(1.0, count / MOST_SPLITS)
-    return [found[int(i * stride)] for i in range(min(count, MOST_SPLITS))]
+def _compared(contests: Sequence[Contest], weigh: Weigh, *, is_chosen: bool) -> Sides:
+    scored = [_scored(contest, weigh) for contest in contests]
+    by_seed = np.mean([np.einsum("akr,kr->ar", one.weights, one.kept) for one in scored], axis=0)
+    first, second = by_seed.mean(axis=1).tolist()
+    return Sides(first, second, second - first, _interval(by_seed[1] - by_seed[0], scored, is_chosen=is_chosen))
 
 
-def _over_splits(contests: Sequence[Contest], weigh: Callable[[FloatArray, int], FloatArray]) -> Sides:
-    """Return the means over splits of scores, differences and interval ends.
-
-    The mean of the ends covers at least as often as each interval does: the mean difference varies less than each.
-
-    Args:
-        contests: one for each setting.
-        weigh: from what a side's stacks promised, and how many may be drawn, to the weight of each stack in its score.
-    """
-    scores, ends = [], []
-    for choosing in splits(contests[0].scores[0].shape[1]):
-        sides = [_weighed(contest, choosing, weigh) for contest in contests]
-        scores.append(
-            np.mean([(first @ kept.mean(axis=1), second @ kept.mean(axis=1)) for first, second, kept in sides], axis=0)
-        )
-        ends.append(_interval([(second - first, kept) for first, second, kept in sides]))
-    first, second = np.mean(scores, axis=0).tolist()
-    known = [end for end in ends if end is not None]
-    low, high = np.mean(known, axis=0).tolist() if known else (math.nan, math.nan)
-    return Sides(first, second, second - first, (low, high) if known else None)
-
-
-def _weighed(
-    contest: Contest, choosing: Sequence[int], weigh: Callable[[FloatArray, int], FloatArray]
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the weights of all stacks in the first side's score and in the second's, and what they kept [stack, seed]."""
-    promised, kept = chosen_scores(contest.scores, choosing)
-    weights = np.zeros((2, len(promised)))
+def _scored(contest: Contest, weigh: Weigh) -> _Scored:
+    promised, kept = chosen_scores(contest.scores)
+    weights = np.zeros((2, *promised.shape))
     for of_side, on_it in zip(weights, (contest.first, ~contest.first), strict=True):
-        of_side[on_it] = weigh(promised[on_it], contest.equal_count)
-    return weights[0], weights[1], kept
+        of_side[on_it] = np.stack([weigh(of_seed, contest.equal_count) for of_seed in promised[on_it].T], axis=1)
+    return _Scored(contest, kept, weights)
 
 
-def _interval(contrasts: Sequence[tuple[FloatArray, FloatArray]]) -> Interval | None:
-    """Return the 95 % interval of a difference between stacks, weights [stack] and scores [stack, seed] of each setting.
+def _interval(differences: FloatArray, scored: Sequence[_Scored], *, is_chosen: bool) -> Interval | None:
+    """Return the 95 % interval of a difference between the sides, [seed] as the mean over the settings.
 
-    It is the wider one of two. One rests on how the difference varies over seeds, which counts what all runs of a seed share.
-    The other on how seeds of a stack vary, all stacks of the setting together: of a few runs none may have collapsed by luck,
-    and the first alone would take their word for it.
+    It is the wider one of two, both by Student's t. One rests on how the difference varies over seeds, which counts what all
+    runs of a seed share, in whatever setting. The other on how seeds of a stack vary, all stacks together: of a few runs none
+    may have collapsed by luck, and the first alone would take their word for it.
     """
-    differences = np.array([weights @ kept for weights, kept in contrasts])
-    found = group_interval(differences)
-    if found is None:
+    if len(differences) < LEAST_SEEDS:
         return None
-    repeats = differences.shape[1]
-    pooled = [float(kept.var(axis=1, ddof=1).mean() * (weights @ weights)) / repeats for weights, kept in contrasts]
-    freedom = sum(len(weights) for weights, _ in contrasts) * (repeats - 1)
-    half = t_quantile(freedom) * math.sqrt(sum(pooled)) / len(contrasts)
+    variance, freedom = _pooled(scored)
+    widening = _widening(len(differences)) if is_chosen else 1.0
+    of_seeds = t_quantile(len(differences) - 1) * float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    half = widening * max(of_seeds, t_quantile(freedom) * math.sqrt(variance))
     middle = float(differences.mean())
-    return min(found[0], middle - half), max(found[1], middle + half)
+    return middle - half, middle + half
+
+
+def _widening(seeds: int) -> float:
+    """Return how much wider an interval is where each seed is scored by what the others chose.
+
+    Any two seeds have chosen by mostly the same others, and their scores vary together. The variance is that of Nadeau and
+    Bengio (Inference for the Generalization Error, 2003, equation 11), 1 / n + scoring / choosing instead of 1 / n.
+
+    >>> round(_widening(4), 2)
+    1.53
+    """
+    return math.sqrt(1 + seeds / (seeds - 1))
+
+
+def _pooled(scored: Sequence[_Scored]) -> tuple[float, int]:
+    """Return the difference's variance if all stacks of a setting vary alike, and its degrees of freedom.
+
+    The settings are trained from the same seeds, so that a stack's scores in two of them vary together: by how much is pooled
+    over the stacks that both have.
+    """
+    names = list(dict.fromkeys(name for one in scored for name in one.contest.stacks))
+    seeds = scored[0].kept.shape[1]
+    spread, weights = np.zeros((2, len(scored), len(names), seeds))
+    has = np.zeros((len(scored), len(names)))
+    for i, one in enumerate(scored):
+        places = [names.index(name) for name in one.contest.stacks]
+        spread[i, places] = one.kept - one.kept.mean(axis=1, keepdims=True)
+        weights[i, places] = one.weights[1] - one.weights[0]
+        has[i, places] = 1
+    covariance = np.einsum("skr,tkr->st", spread, spread) / np.maximum(has @ has.T, 1) / (seeds - 1)
+    overlap = np.einsum("skr,tkr->st", weights, weights)
+    return max(0.0, float((covariance * overlap).sum())) / (seeds * len(scored)) ** 2, len(names) * (seeds - 1)

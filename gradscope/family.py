@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gradscope.causes import holm
-from gradscope.effects import NEGLIGIBLE, Arm, Standard, bounded, outcome, paired
-from gradscope.interval import effect_p_value
+from gradscope.effects import NEGLIGIBLE, Arm, Standard, outcome, paired
+from gradscope.interval import bounded, effect_p_value
 from gradscope.looks import Look, is_dominated, is_hopeless
 from gradscope.report import FixOutcome
 

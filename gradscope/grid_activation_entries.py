@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement
 
 from gradscope.activation_entries import parse_layer
 from gradscope.activations import LayerActivation
-from gradscope.grid_activations import EachLayer, GridActivations, Layers, Stacks, text_of
+from gradscope.grid_activations import EachLayer, GridActivations, Layers, Stacks, halves_of, text_of, units_of
 from gradscope.recipe_faults import Fault, Faults, Keys, did_you_mean, expected
-from gradscope.recipe_parts import raise_if, repeated
+from gradscope.recipe_parts import raise_if
 
 WHAT = "a list of stacks such as [[relu, tanh], [tanh, relu]], {product: [relu, tanh]} or {pairs: [relu, tanh]}"
 STACK = "a list with an activation for each layer, such as [relu, sigmoid, relu]"
@@ -35,7 +36,7 @@ def parse_activations(value: object) -> GridActivations:
         raise Faults([Fault((), expected(WHAT, value))])
     faults: list[Fault] = []
     stacks = [_stack(item, i, faults) for i, item in enumerate(value)]
-    raise_if(faults or [fault._replace(text="expected each stack only once") for fault in repeated(stacks)])
+    raise_if(faults or _same_stacks(stacks))
     return Stacks(tuple(stacks))
 
 
@@ -56,12 +57,40 @@ def _each_layer(value: Mapping[str, object]) -> EachLayer:
 
 def _entries(value: object, form: str, faults: list[Fault]) -> Layers:
     entries = _layers(value, (form,), ENTRIES, faults)
-    faults += [fault._replace(keys=(form, *fault.keys)) for fault in repeated(map(text_of, entries))]
+    faults += [Fault((form, i), text) for i, text in _same_layers(entries, in_pairs=form == "pairs").items()]
     for i, entry in enumerate(entries):
         if form == "pairs" and any(isinstance(block.share, int) for block in entry.blocks):
             what = "shares of the half (0.5), which has no fixed number of units"
             faults.append(Fault((form, i), expected(what, text_of(entry))))
     return entries
+
+
+def _same_stacks(stacks: Sequence[Layers]) -> list[Fault]:
+    """Return a fault for each stack that trains as one before it does, be it written in another way."""
+    seen: dict[object, int] = {}
+    faults = []
+    for i, layers in enumerate(stacks):
+        first = seen.setdefault(tuple(map(units_of, layers)), i)
+        if first < i:
+            got = f"got the network of [{first}] again: {' '.join(map(text_of, stacks[first]))}"
+            faults.append(Fault((i,), f"expected each stack only once, in whatever order the units of its layers are, {got}"))
+    return faults
+
+
+def _same_layers(entries: Layers, *, in_pairs: bool) -> dict[int, str]:
+    """Return by its place what is wrong with an entry that gives a layer again, be it written in another way."""
+    texts = list(map(text_of, entries))
+    faults: dict[int, str] = {}
+    seen: dict[object, str] = {}
+    for places in combinations_with_replacement(range(len(texts)), 2) if in_pairs else zip(range(len(texts))):
+        halves = [texts[i] for i in places]
+        told, layer = " and ".join(dict.fromkeys(halves)), units_of(halves_of(*(entries[i] for i in places)))
+        if texts[places[-1]] in texts[: places[-1]]:
+            faults[places[-1]] = expected("each only once", texts[places[-1]])
+        elif layer in seen:
+            faults.setdefault(places[-1], expected("each layer only once", told, f", which has the units of {seen[layer]}"))
+        seen.setdefault(layer, told)
+    return faults
 
 
 def _stack(item: object, i: int, faults: list[Fault]) -> Layers:

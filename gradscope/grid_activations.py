@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement, product
 from typing import NamedTuple
 
 from gradscope.activation_entries import entry_of
-from gradscope.activations import ActivationSpec, Block, LayerActivation
+from gradscope.activations import TABLE, ActivationSpec, Block, LayerActivation
 
 Layers = tuple[LayerActivation, ...]
 HALVES = {1: ("",), 2: ("a", "b")}
@@ -117,6 +117,29 @@ def text_of(layer: LayerActivation) -> str:
     """
     shares = ["" if block.share is None else f":{_plain(block.share)}" for block in layer.blocks]
     return "+".join(_spec_text(block.activation) + share for block, share in zip(layer.blocks, shares, strict=True))
+
+
+def units_of(layer: LayerActivation) -> tuple[tuple[str, float], ...]:
+    """Return which part of a layer's units has which activation: the same for layers that train alike, however written.
+
+    Parameters that have torch's own values are left out, equal blocks are one, and their order is no matter.
+
+    >>> from gradscope.activation_entries import parse_layer
+    >>> units_of(parse_layer({"tanh": 1, "relu": 3})), units_of(parse_layer([{"leaky_relu": {"negative_slope": 0.01}}] * 2))
+    ((('relu', 0.75), ('tanh', 0.25)), (('leaky_relu', 1.0),))
+    """
+    given = [1.0 if block.share is None else block.share for block in layer.blocks]
+    parts: dict[str, float] = {}
+    for block, share in zip(layer.blocks, given, strict=True):
+        text = _spec_text(_without_defaults(block.activation))
+        parts[text] = parts.get(text, 0.0) + share / sum(given)
+    return tuple(sorted((text, round(part, 6)) for text, part in parts.items()))
+
+
+def _without_defaults(spec: ActivationSpec) -> ActivationSpec:
+    known = TABLE[spec.name].parameters if spec.name in TABLE else {}
+    kept = {key: value for key, value in spec.parameters.items() if key not in known or value != known[key].default}
+    return ActivationSpec(spec.name, dict(sorted(kept.items())))
 
 
 def _spec_text(spec: ActivationSpec) -> str:

@@ -22,6 +22,17 @@ DRAWS = 10_000  # the bound's quantile then has a standard error below 0.5 % of 
 MINIMUM_SEEDS = 3  # with two pairs the interval spans nearly the whole support
 
 
+def bounded(values: Sequence[float], chance: float) -> list[float]:
+    """Return a metric per seed as comparisons take it: in a bounded range, a run without a finite one as failed.
+
+    Accuracies stand as they are. R2 has no lower end, so what is worse than the constant answer (0) counts as that.
+
+    >>> bounded([0.9, float("nan"), -30.0], 0.0)
+    [0.9, 0.0, 0.0]
+    """
+    return [max(value, 0.0) if np.isfinite(value) else chance for value in values]
+
+
 def effect_interval(
     control: Values,
     fix: Values,
@@ -150,6 +161,8 @@ def difference_interval(
     """Return the interval for the difference of two means, first minus second, of runs that are not paired.
 
     Each mean has the bound of `mean_interval`, with weights drawn independently; the ends are quantiles of their difference.
+    As in `effect_interval`, where every run of one beats every run of the other, an unseen run of either is taken to be at
+    worst like the mean of the other.
 
     Args:
         first: metric, [run].
@@ -163,7 +176,7 @@ def difference_interval(
 
     >>> low, high = difference_interval([0.97, 0.98, 0.97, 0.98, 0.97], [0.3, 0.2, 0.3, 0.5, 0.4], floor=0.1)
     >>> round(low, 1), round(high, 1)
-    (0.0, 0.8)
+    (0.1, 0.8)
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     both = np.append(a, b)
@@ -172,8 +185,11 @@ def difference_interval(
     worst, best = min(floor, float(both.min())), max(ceiling, float(both.max()))
     of_a, of_b = _dirichlet(len(a) + 1), _dirichlet(len(b) + 1, stream=1)
     tail = (1 - confidence) / 2
-    lower = np.quantile(of_a @ np.append(a, worst) - of_b @ np.append(b, best), tail)
-    upper = np.quantile(of_a @ np.append(a, best) - of_b @ np.append(b, worst), 1 - tail)
+    others = float(b.mean()), float(a.mean())
+    low_a, low_b = others if a.min() > b.max() else (worst, best)
+    high_a, high_b = others if a.max() < b.min() else (best, worst)
+    lower = np.quantile(of_a @ np.append(a, low_a) - of_b @ np.append(b, low_b), tail)
+    upper = np.quantile(of_a @ np.append(a, high_a) - of_b @ np.append(b, high_b), 1 - tail)
     return float(lower), float(upper)
 
 

@@ -1,5 +1,8 @@
 """The journal of a sweep: one line for each population that has finished, appended and never changed.
 
+Before them stands a line that says under which conditions they were trained: gradscope's version, the device. Where a sweep
+goes on under others, another such line stands between.
+
 A line is written at once and forced to the disk before anything else happens, and carries a checksum. So whatever ends the
 sweep, a kill or a full disk, costs at most the line that was being written; the same sweep started again reads what stands
 there and trains the rest.
@@ -35,11 +38,14 @@ START, MIDDLE, END = b'{"crc32":"', b'","entry":', b"}"
 class Found:
     """What stood in a journal."""
 
-    conditions: dict[str, Any] = field(default_factory=dict)
-    """What its sweep was begun under; see `Journal`."""
+    heads: list[dict[str, Any]] = field(default_factory=list)
+    """The conditions that its sweep was begun and gone on under, in order; see `Journal.begin`."""
     runs: dict[str, CellRun] = field(default_factory=dict)
     """By key; of networks that stand there twice, the first."""
-    train_s: float = 0.0
+    conditions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Those that each of the runs was trained under, by key."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each of the runs took, by key: its part of its population's time."""
     damaged: tuple[int, ...] = ()
     """Numbers of the lines that cannot be read, from 1. Not among them: lines cut short, which is what a kill leaves."""
 
@@ -47,25 +53,30 @@ class Found:
 class Journal:
     """The open journal of a sweep's folder, locked against other sweeps until it is closed.
 
-    `conditions` are written at its head when it is new; those of an older one stand in `found`.
-
     Raises:
         TraceError: it is of a newer version, or no journal.
         WriteError: it cannot be written, or another sweep is writing it.
     """
 
-    def __init__(self, folder: Path, conditions: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
         self._file = _opened(self.path)
         try:
             self.found = read_journal(self.path)
             self._begins_line = not _is_cut(self._file)
-            if not self.found.conditions:
-                self.found.conditions = dict(conditions)
-                self._append(json.dumps({"journal": VERSION, **conditions}))
         except BaseException:
             self.close()
             raise
+
+    def begin(self, conditions: Mapping[str, Any]) -> None:
+        """Say under which conditions all that is added from here on was trained, unless the last such line says the same.
+
+        Raises:
+            WriteError: the line could not be written whole.
+        """
+        if not self.found.heads or self.found.heads[-1] != conditions:
+            self._append(json.dumps({"journal": VERSION, **conditions}))
+            self.found.heads.append(dict(conditions))
 
     def add(self, population: int, runs: Sequence[CellRun], train_s: float) -> list[CellRun]:
         """Append the networks of a population and the seconds they took; return them as they will be read again.
@@ -125,14 +136,12 @@ def read_journal(path: Path) -> Found:
         entry = _entry(line)
         if entry is not None and "journal" in entry:
             _check_version(path, entry)
-            found.conditions = found.conditions or {name: value for name, value in entry.items() if name != "journal"}
+            found.heads.append({name: value for name, value in entry.items() if name != "journal"})
         elif entry is not None and (runs := _runs(entry)) is not None:
-            for run in runs:
-                found.runs.setdefault(run.key, run)
-            found.train_s += float(entry.get("train_s", 0.0))
+            _keep(found, runs, float(entry.get("train_s", 0.0)))
         elif line.strip() and not _is_torn(line):
             damaged.append(number)
-    if damaged and not found.conditions and not found.runs:
+    if damaged and not found.heads and not found.runs:
         raise TraceError(f"{path}: expected the journal of a sweep, got something else; name another folder with --out")
     found.damaged = tuple(damaged)
     return found
@@ -155,6 +164,14 @@ def _runs(entry: Mapping[str, Any]) -> list[CellRun] | None:
         return [CellRun.model_validate(run) for run in entry["runs"]]
     except (KeyError, TypeError, ValidationError):
         return None
+
+
+def _keep(found: Found, runs: Sequence[CellRun], train_s: float) -> None:
+    for run in runs:
+        if run.key not in found.runs:
+            found.runs[run.key] = run
+            found.conditions[run.key] = found.heads[-1] if found.heads else {}
+            found.seconds[run.key] = train_s / len(runs)
 
 
 def _is_torn(line: bytes) -> bool:

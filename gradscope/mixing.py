@@ -3,89 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from gradscope.cell_factors import Layer, is_activation, layers_of
-from gradscope.effects import NEGLIGIBLE, bounded
+from gradscope.effects import NEGLIGIBLE
 from gradscope.factor_report import Mixing, MixingEffect, MixingVerdict
 from gradscope.fair_choice import Contest, best, typical
-from gradscope.observations import FloatArray, families, is_pure
+from gradscope.mixing_settings import Setting, asks, can_be_asked, settings_of
+from gradscope.observations import families, is_pure
 from gradscope.sweep_report import CellRow
 
-RATE = "lr"
-LEAST_SEEDS, LEAST_PURE = 2, 2
 ALL, ACROSS = "all", "across families"
+AT_BEST_RATE = "each seed is scored at the learning rate that did best in the others; stacks that lack a rate are left out; "
 METHOD = (
-    "every stack takes the learning rate that did best with one half of the seeds and is scored with the other half, over many "
-    "ways to halve them; likewise the best pure stack, which meets the best of as many mixed ones, averaged over all ways to "
-    "draw them; 95 % intervals by Welch's t over settings and seeds, no narrower than the spread of all stacks allows"
+    "the best pure stack is the one that did best in the other seeds, and meets the best of as many mixed ones, averaged over "
+    "all ways to draw them; linear stacks are left out; 95 % intervals by Student's t over the seeds (three at least), no "
+    "narrower than the spread of all stacks allows"
 )
-
-Stack = tuple[Layer, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """The stacks of one shape and optimizer: metric [stack][rate, seed]."""
-
-    factors: Mapping[str, str]
-    stacks: tuple[Stack, ...]
-    scores: tuple[FloatArray, ...]
-
-    def only(self, wanted: Sequence[bool]) -> Setting:
-        """Return the setting with some of its stacks."""
-        kept = [i for i, keep in enumerate(wanted) if keep]
-        return Setting(self.factors, tuple(self.stacks[i] for i in kept), tuple(self.scores[i] for i in kept))
 
 
 def mixing_of(rows: Sequence[CellRow]) -> Mixing | None:
     """Return the answer of a sweep to whether mixing helps.
 
     Returns:
-        The answer, or None where it has no setting with two pure stacks and a mixed one, or fewer than two seeds in common.
+        The answer, without numbers where too few stacks are trained at all learning rates; None where the grid does not ask: it
+        has no two pure stacks and a mixed one in one setting, or fewer than two seeds.
     """
-    settings = [setting for setting in settings_of(rows) if _can_be_asked(setting)]
+    found = settings_of(rows)
+    settings = [setting for setting in found if can_be_asked(setting.stacks)]
+    left_out = sum(setting.left_out for setting in found)
     if not settings:
-        return None
+        return _unanswered(left_out) if left_out and asks(rows) else None
     groups = {ALL: settings} | _families(settings)
     overall = [_effect(name, of_group) for name, of_group in groups.items()]
     single = [_effect(_name(setting), [setting]) for setting in settings] if len(settings) > 1 else []
-    rates = max(score.shape[0] for setting in settings for score in setting.scores)
+    rates, seeds = max(setting.scores.shape[1] for setting in settings), settings[0].scores.shape[2]
+    note = f" {_lacking(left_out)} and {'is' if left_out == 1 else 'are'} left out." if left_out else ""
     return Mixing(
-        answer=_answer(overall, len(settings), settings[0].scores[0].shape[1], rates),
+        answer=_answer(overall, len(settings), seeds, rates) + note,
         overall=overall,
         settings=single,
-        seeds=settings[0].scores[0].shape[1],
+        seeds=seeds,
         rates=rates,
-        method=METHOD,
+        method=AT_BEST_RATE + METHOD if rates > 1 else METHOD,
     )
 
 
-def settings_of(rows: Sequence[CellRow]) -> list[Setting]:
-    """Return the stacks by setting: by all factors but the activations and the learning rate.
-
-    Only seeds that all finished cells have are looked at; cells that lack seeds of the sweep are left out.
-    """
-    finished = [row for row in rows if row.seeds and not row.missing and any(map(is_activation, row.factors))]
-    seeds = sorted(set.intersection(*(set(row.seeds) for row in finished))) if finished else []
-    if len(seeds) < LEAST_SEEDS or len({row.metric for row in finished}) > 1:
-        return []
-    groups: dict[tuple[tuple[str, str], ...], dict[Stack, list[list[float]]]] = {}
-    for row in finished:
-        key = tuple((name, value) for name, value in row.factors.items() if name != RATE and not is_activation(name))
-        values = dict(zip(row.seeds, bounded(row.values, row.chance), strict=True))
-        groups.setdefault(key, {}).setdefault(layers_of(row.factors), []).append([values[seed] for seed in seeds])
-    return [
-        Setting(dict(key), tuple(stacks), tuple(np.array(scores, dtype=np.float64) for scores in stacks.values()))
-        for key, stacks in groups.items()
-    ]
+def _unanswered(left_out: int) -> Mixing:
+    answer = f"{_UNTOLD}: {_lacking(left_out)}, and too few are left to compare."
+    return Mixing(answer=answer, overall=[], settings=[], seeds=0, rates=0, method=METHOD)
 
 
-def _can_be_asked(setting: Setting) -> bool:
-    pure = sum(map(is_pure, setting.stacks))
-    return pure >= LEAST_PURE and pure < len(setting.stacks)
+def _lacking(stacks: int) -> str:
+    return f"{stacks} {'stack is' if stacks == 1 else 'stacks are'} not trained at every learning rate"
 
 
 def _families(settings: Sequence[Setting]) -> dict[str, list[Setting]]:
@@ -93,11 +63,11 @@ def _families(settings: Sequence[Setting]) -> dict[str, list[Setting]]:
     names = sorted({family for setting in settings for stack in setting.stacks for family in families(stack)})
     found = {f"within {name}": [s.only([families(stack) == (name,) for stack in s.stacks]) for s in settings] for name in names}
     found[ACROSS] = [s.only([is_pure(stack) or len(families(stack)) > 1 for stack in s.stacks]) for s in settings]
-    return {name: kept for name, group in found.items() if (kept := [s for s in group if _can_be_asked(s)])}
+    return {name: kept for name, group in found.items() if (kept := [s for s in group if can_be_asked(s.stacks)])}
 
 
 def _effect(where: str, settings: Sequence[Setting]) -> MixingEffect:
-    contests = [Contest(s.scores, np.array([is_pure(stack) for stack in s.stacks])) for s in settings]
+    contests = [Contest(s.stacks, s.scores, np.array([is_pure(stack) for stack in s.stacks])) for s in settings]
     mean, top = typical(contests), best(contests)
     stacks = {stack for setting in settings for stack in setting.stacks}
     pure = sum(map(is_pure, stacks))
@@ -145,7 +115,7 @@ def _answer(overall: Sequence[MixingEffect], settings: int, seeds: int, rates: i
         "helps": "Mixing activations helps here",
         "harms": "Mixing activations harms here",
         "no effect": "Mixing activations has no effect here",
-        "cannot tell": "Whether mixing activations helps cannot be told from this sweep",
+        "cannot tell": _UNTOLD,
     }[whole.verdict]
     rate = "each with its own best learning rate" if rates > 1 else "at the one learning rate of the sweep"
     mean = f"a mixed stack scores {_points(whole.typical, whole.typical_interval)} against a pure one, {rate}"
@@ -158,6 +128,7 @@ def _answer(overall: Sequence[MixingEffect], settings: int, seeds: int, rates: i
     return f"{text} But {'; '.join(notes)}." if notes else text
 
 
+_UNTOLD = "Whether mixing activations helps cannot be told from this sweep"
 _SEARCH: Mapping[MixingVerdict, str] = {
     "helps": "the best mixed stack is better",
     "harms": "the best pure stack is better",

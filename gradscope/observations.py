@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradscope.activation_families import family_of
-from gradscope.cell_factors import Layer, layer_text, layers_of, others_of
-from gradscope.effects import bounded
+from gradscope.cell_factors import Layer, activation_of, layer_text, layers_of, others_of
+from gradscope.interval import bounded
 from gradscope.sweep_report import CellRow
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+ABSENT = "absent"
+"""The level of a factor that a cell does not have: the third layer of a stack of two."""
 LINEAR = "none"
 """The activation that is none: of no family, and no mixture with another."""
 
@@ -33,10 +35,6 @@ class Observations:
     """By factor, the text of each level."""
     layers: tuple[tuple[Layer, ...], ...]
     """By cell, the activations of its layers."""
-
-    def code(self, name: str) -> IntArray:
-        """Return the level of one factor, [run]."""
-        return np.asarray(self.codes[self.names.index(name)])
 
 
 def observations(rows: Sequence[CellRow]) -> Observations:
@@ -58,7 +56,7 @@ def observations(rows: Sequence[CellRow]) -> Observations:
         seeds=np.array([seed for row in trained for seed in row.seeds], dtype=np.int64),
         names=tuple(varying),
         codes=by_cell[:, cells],
-        labels=tuple(tuple(labels[name]) for name in varying),
+        labels=tuple(tuple(label or ABSENT for label in labels[name]) for name in varying),
         layers=tuple(layers_of(row.factors) for row in trained),
     )
 
@@ -68,13 +66,22 @@ def _levels(factors: Mapping[str, str]) -> dict[str, str]:
     return {**layers, **others_of(factors)}
 
 
-def used(layers: Sequence[Layer]) -> set[str]:
-    """Return the activations of a stack, `none` left out.
+def strata_of(columns: Sequence[IntArray]) -> IntArray:
+    """Return a number for each combination of what the columns say, [run].
 
-    >>> sorted(used((("relu", "tanh"), ("none",))))
+    >>> strata_of([np.array([0, 0, 1]), np.array([5, 7, 5])]).tolist()
+    [0, 1, 2]
+    """
+    return np.asarray(np.unique(np.stack(columns), axis=1, return_inverse=True)[1].reshape(-1), dtype=np.int64)
+
+
+def used(layers: Sequence[Layer]) -> set[str]:
+    """Return the activations of a stack, `none` left out; of a linear stack there are none.
+
+    >>> sorted(used((("relu:1", "tanh:3"), ("none",))))
     ['relu', 'tanh']
     """
-    return {name for layer in layers for name in layer if name != LINEAR}
+    return {activation_of(block) for layer in layers for block in layer} - {LINEAR}
 
 
 def is_pure(layers: Sequence[Layer]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +11,8 @@ import numpy as np
 from gradscope.observations import FloatArray, IntArray
 
 PERMUTATIONS = 1999  # the smallest p value is then 0.0005, a hundredth for twenty factors after Holm's correction
+LEAST_WAYS = 20
+"""To label what is permuted: of fewer ways each has a p value above 0.05, whatever was measured."""
 
 
 def factor_p_value(values: FloatArray, code: IntArray, strata: IntArray, permutations: int = PERMUTATIONS) -> float | None:
@@ -44,6 +48,17 @@ def factor_p_value(values: FloatArray, code: IntArray, strata: IntArray, permuta
             drawn = centred[np.argsort(group + rng.random(len(group)))]  # in each stratum's place, by a random key
         as_extreme += _between(drawn, level, counts) >= found * (1 - 1e-9)
     return (1 + as_extreme) / (1 + permutations)
+
+
+def ways(labels: IntArray) -> int:
+    """Return in how many ways as many things can be labelled, swaps of labels that as many have left out.
+
+    >>> ways(np.array([0, 0, 1, 1])), ways(np.array([0, 1, 1, 1]))
+    (3, 4)
+    """
+    counts = np.bincount(labels).tolist()
+    found = math.factorial(len(labels)) // math.prod(map(math.factorial, counts))
+    return found // math.prod(math.factorial(alike) for alike in Counter(counts).values())
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

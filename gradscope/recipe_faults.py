@@ -141,17 +141,19 @@ def one_of(choices: Sequence[str]) -> str:
 def did_you_mean(word: object, choices: Iterable[str], known: Mapping[str, str] | None = None) -> str:
     """Return `; did you mean '...'?` for the choice nearest to `word`, or nothing where none is near.
 
-    `known` holds other tools' words for our choices.
+    `known` holds other tools' words for our choices; "" for one that there is no choice for, however near some are.
 
     >>> did_you_mean("Batch_Norm-All", ["batchnorm-all", "none"])
     "; did you mean 'batchnorm-all'?"
+    >>> did_you_mean("tpu", ["cpu", "cuda"], {"tpu": ""})
+    ''
     """
     if not isinstance(word, str) or len(word) > LONGEST_SHOWN:
         return ""
     plain = {_plain(choice): choice for choice in choices}
     plain |= {_plain(other): choice for other, choice in (known or {}).items()}
     near = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=0.6)
-    return f"; did you mean '{plain[near[0]]}'?" if near else ""
+    return f"; did you mean '{plain[near[0]]}'?" if near and plain[near[0]] else ""
 
 
 def _plain(word: str) -> str:

@@ -87,7 +87,11 @@ EXPECTED = Expect(
     choices=tuple(RULES),
     other_words={code: slug for slug, code in RULES.items()},
 )
-DEVICE = Expect("auto, cpu, cuda, cuda:0 or mps", choices=("auto", "cpu", "cuda", "mps"), other_words={"gpu": "cuda"})
+DEVICE = Expect(
+    "auto, cpu, cuda, cuda:0 or mps",
+    choices=("auto", "cpu", "cuda", "mps"),
+    other_words={"gpu": "cuda", **dict.fromkeys(("tpu", "xpu", "npu", "hpu"), "")},
+)
 SEEDS = Expect(f"a count of seeds from 1 to {MOST_SEEDS}, or a list of them", item="a whole number from 0 to 2**32 - 1")
 DEVICE_PATTERN = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 

@@ -10,9 +10,10 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from gradscope.errors import TraceError, WriteError
+from gradscope.saved_data import SavedPart, read_part
 
 SCHEMA = 1
 FILE_NAME = "report.json"
@@ -32,11 +33,7 @@ Number = Annotated[float, BeforeValidator(_number)]
 Evidence = dict[str, int | float | str | bool | list[int] | list[float] | list[str] | None]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True)
-
-
-class Control(_Part):
+class Control(SavedPart):
     """The untouched arm's task metric on the test set, one value per seed, beside what guessing gives."""
 
     metric: str
@@ -46,7 +43,7 @@ class Control(_Part):
     chance: Number
 
 
-class Intervention(_Part):
+class Intervention(SavedPart):
     """One change tried at a failure, beside the placebo: what became of the gradient and then of the loss, per seed.
 
     `reached` is the share of the place that the gradient reaches, `loss` the training loss at the end (empty where the gradient
@@ -65,7 +62,7 @@ class Intervention(_Part):
     works: bool = False
 
 
-class CauseFound(_Part):
+class CauseFound(SavedPart):
     """The cause by intervention, null where it is not established for the reason given; `suspected` is the rule's own guess."""
 
     cause: str | None
@@ -79,7 +76,7 @@ class CauseFound(_Part):
     placebo_is_control: bool | None = None
 
 
-class Finding(_Part):
+class Finding(SavedPart):
     """One failure mode at one place: evidence in numbers, and whether it starts there or follows from elsewhere."""
 
     rule: str
@@ -95,7 +92,7 @@ class Finding(_Part):
     tested: CauseFound | None = None
 
 
-class Undecided(_Part):
+class Undecided(SavedPart):
     """A rule that could not judge, or crashed, with the reason."""
 
     rule: str
@@ -104,7 +101,7 @@ class Undecided(_Part):
     crashed: bool = False
 
 
-class FixOutcome(_Part):
+class FixOutcome(SavedPart):
     """One arm of the trial against the control: effect on the metric with its interval over paired seeds.
 
     `confidence` is that of this interval by itself; the intervals of a trial's fixes hold all at once with 95 %. `p` is that of
@@ -129,7 +126,7 @@ class FixOutcome(_Part):
     cost: float | None = None
 
 
-class Stage(_Part):
+class Stage(SavedPart):
     """One step of the gradient's way from the loss to the input.
 
     `transmission` is the ratio of gradient norms across it, `remaining` the ratio to the norm at the network's output;
@@ -142,14 +139,14 @@ class Stage(_Part):
     remaining: float | None
 
 
-class Waterfall(_Part):
+class Waterfall(SavedPart):
     """The gradient waterfall at one recorded step, ordered from the loss to the input."""
 
     step: int
     stages: list[Stage]
 
 
-class Hypothesis(_Part):
+class Hypothesis(SavedPart):
     """A published explanation of the failure, tested on this network; `holds` is null where it cannot be told."""
 
     name: str
@@ -158,7 +155,7 @@ class Hypothesis(_Part):
     text: str
 
 
-class Coverage(_Part):
+class Coverage(SavedPart):
     """What the recorder saw and what it could not see."""
 
     sites_seen: int
@@ -166,21 +163,21 @@ class Coverage(_Part):
     notes: list[str] = []
 
 
-class Timing(_Part):
+class Timing(SavedPart):
     """Seconds of training, and the share of them that recording took."""
 
     train_s: float
     recording_frac: float
 
 
-class Expectation(_Part):
+class Expectation(SavedPart):
     """What the recipe expected and whether it came true; null where the recipe expects nothing."""
 
     expected: list[str]
     met: bool | None
 
 
-class Setting(_Part):
+class Setting(SavedPart):
     """The conditions of the run, for the reader of the report."""
 
     data: str = ""
@@ -196,7 +193,7 @@ class Setting(_Part):
     interval_method: str = ""
 
 
-class Report(_Part):
+class Report(SavedPart):
     """A whole diagnosis.
 
     `placebo` is what the trial finds of a change that changes nothing; `hint` are the lines of code that do what is
@@ -259,11 +256,4 @@ def load_report(path: Path) -> Report:
     found = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(found, int):
         raise TraceError(f"{file}: expected a gradscope report (key 'schema'), got another JSON file")
-    if found > SCHEMA:
-        raise TraceError(f"{file}: written with schema {found}, this gradscope reads up to {SCHEMA}; update gradscope")
-    try:
-        return Report.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise TraceError(f"{file}: {key}: {first['msg']}; the file is damaged or was edited") from error
+    return read_part(Report, data, file, schema=found, newest=SCHEMA)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gradscope.errors import TraceError
+from gradscope.interval import bounded
 from gradscope.sweep_report import CellRow, SweepResult
 
 ABOVE_CHANCE = 0.0005
@@ -15,7 +16,7 @@ ABOVE_CHANCE = 0.0005
 
 @dataclass(frozen=True)
 class RunRow:
-    """One row: its factors, and one value for each distinct run."""
+    """One row: its factors, and one value for each distinct run; a run without a finite metric has that of chance."""
 
     factors: Mapping[str, str]
     values: tuple[float, ...]
@@ -44,9 +45,12 @@ class RunTable:
 
     name: str
     rows: tuple[RunRow, ...]
-    metric: str = "accuracy"
+    metric: str = ""
+    """accuracy | r2; empty where the table does not tell."""
     chance: float | None = None
     """What the best constant answer scores, where the table knows."""
+    test_samples: int | None = None
+    """How many samples the metric is taken over, where the table knows."""
     notes: tuple[str, ...] = ()
 
     def where(self, wanted: Mapping[str, str], option: str) -> RunTable:
@@ -90,16 +94,28 @@ def factors_of(rows: Sequence[RunRow]) -> list[str]:
 def of_result(result: SweepResult, name: str) -> RunTable:
     """Return the runs of a sweep; each seed is a run of its own, whatever it scores."""
     rows = tuple(_row(row) for row in result.rows)
+    diverged = sum(not math.isfinite(value) for row in result.rows for value in row.values)
     chances = {row.chance for row in result.rows if row.seeds}
-    unfinished = [f"{result.unfinished} of its networks are not trained yet"] if result.unfinished else []
+    tested = {row.test_samples for row in result.rows if row.seeds}
     return RunTable(
         name=name,
         rows=rows,
-        metric=result.metric or "accuracy",
+        metric=result.metric,
         chance=chances.pop() if len(chances) == 1 else None,
-        notes=tuple(unfinished),
+        test_samples=tested.pop() if len(tested) == 1 else None,
+        notes=tuple(notes_of(result.unfinished, diverged)),
     )
 
 
+def notes_of(missing: int, diverged: int) -> Iterator[str]:
+    """Yield what a reader must know about runs that are not there, or came to nothing."""
+    if missing:
+        yield f"{missing} of its networks are not trained yet"
+    if diverged:
+        what = "run without a finite metric counts" if diverged == 1 else "runs without a finite metric count"
+        yield f"{diverged} {what} as at chance"
+
+
 def _row(row: CellRow) -> RunRow:
-    return RunRow(dict(row.factors), tuple(row.values), len(row.seeds), len(row.collapsed) if row.seeds else None)
+    values = tuple(bounded(row.values, row.chance))
+    return RunRow(dict(row.factors), values, len(row.seeds), len(row.collapsed) if row.seeds else None)

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import torch
 
-from gradscope import __version__
-from gradscope.cell import Cell, PopulationTask, Precision, run_keys
+from gradscope.cell import Cell, PopulationTask
 from gradscope.cell_run import CellRun
-from gradscope.data import Data, load_recipe_data
-from gradscope.journal import Journal
+from gradscope.journal import Found, Journal
 from gradscope.recipe import Recipe
-from gradscope.recipe_fields import DATA_NAMES
 from gradscope.recipe_file import dump_recipe
 from gradscope.run_folder import write_text
-from gradscope.shared_samples import SampleFile, SharedSamples, digest_of
 from gradscope.sweep_engine import Engine, Settings
+from gradscope.sweep_folder import RECIPE_FILE, replaced_tables
 from gradscope.sweep_loop import Ended, Watched, train_all
-from gradscope.sweep_plan import Room, Shape, count_parameters, cpu_room, plan, remaining, samples_key
-from gradscope.trained_arms import check_fit
-from gradscope.training import task_of
+from gradscope.sweep_made import described, made_of, others
+from gradscope.sweep_plan import Room, cpu_room, plan, remaining
+from gradscope.sweep_samples import Sweeping, SweepSamples
+from gradscope.versions import versions
 
 UNSEEN_GPU_BYTES = 6 * 2**30
 """Of a GPU that only other machines of a cluster have: what one of 12 GB leaves; larger ones are busy with less, too."""
 
 DEVICE_SHARE = 0.5
 """Of a GPU's free memory; the rest is for the batch's activations, and for what is recorded."""
-
-
-@dataclass(frozen=True)
-class Sweeping:
-    """How a sweep is run, beside its recipe."""
-
-    folder: Path
-    device: torch.device
-    steps: int | None = None  # at most so many, of each network
-    precision: Precision = "float32"
-    allow_code: bool = False
-    data_dir: Path | None = None
-    download: bool = False
 
 
 @dataclass
@@ -57,6 +41,8 @@ class Sweep:
     work_of: Callable[[PopulationTask], float]
     steps_of: Callable[[PopulationTask], int]
     """Of all its networks together."""
+    replaces: Sequence[str] = ()
+    """What of its recipe is other than of the sweep whose tables the folder held."""
     done: dict[str, CellRun] = field(default_factory=dict)
 
     @property
@@ -66,10 +52,27 @@ class Sweep:
 
     def extent(self) -> tuple[int, int, int, int]:
         """Return the networks of the sweep and the steps of all of them, then the networks that are trained and theirs."""
-        keys = {member.key for task in self.plan for member in task.members}
-        done = [run for key, run in self.done.items() if key in keys]
+        done = [self.done[key] for key in self._done_keys()]
         networks = sum(len(task.members) for task in self.plan)
         return networks, sum(map(self.steps_of, self.plan)), len(done), sum(run.steps for run in done)
+
+    def made(self) -> dict[str, str]:
+        """Return what the trained networks were made by and on, by name; all of it where they differ."""
+        return made_of(map(self._conditions, self._done_keys()), self._now)
+
+    def others(self) -> list[str]:
+        """Say of which networks an earlier start of the sweep, under other conditions, is the maker."""
+        return others(map(self._conditions, self._done_keys()), self._now)
+
+    @property
+    def _now(self) -> Mapping[str, object]:
+        return conditions_of(self.how)
+
+    def _conditions(self, key: str) -> Mapping[str, object]:
+        return self.journal.found.conditions.get(key, self._now)
+
+    def _done_keys(self) -> list[str]:
+        return [member.key for task in self.plan for member in task.members if member.key in self.done]
 
     def train(self, engine: Engine, watched: Watched) -> Ended:
         """Train what is left.
@@ -78,9 +81,20 @@ class Sweep:
             GradscopeError: a mistake of the user's ended it; what was finished before stands in the journal.
         """
         engine.begin(self.settings)
-        ended = train_all(self.left, engine, self.journal, watched)
+        ended = train_all(self.left, engine, self.journal, replace(watched, known=self._known_pace()))
         self.done |= ended.runs
         return ended
+
+    def _known_pace(self) -> tuple[float, float]:
+        """Return the work of what earlier starts trained on such a device, and the seconds that it took."""
+        found = self.journal.found
+        work = seconds = 0.0
+        for task in self.plan:
+            members = [m for m in task.members if found.conditions.get(m.key, {}).get("device") == self.how.device.type]
+            if members:
+                work += self.work_of(replace(task, members=tuple(members)))
+                seconds += sum(found.seconds[member.key] for member in members)
+        return work, seconds
 
     def runs(self) -> list[list[CellRun]]:
         """Return the trained networks of each cell, by seed, as far as there are any."""
@@ -101,67 +115,40 @@ def prepared(recipe: Recipe, cells: Sequence[Cell], how: Sweeping) -> Iterator[S
 
     Raises:
         RecipeError: cells and samples do not fit.
+        CodeError: code of the user's own may not be run, or cannot be loaded.
         DataError: the samples cannot be read.
         TraceError: the folder's journal cannot be read.
         WriteError: the folder cannot be written, or another sweep is writing it.
     """
     with ExitStack() as held:
-        samples = _Samples(how, held)
+        samples = SweepSamples(how, held)
         for cell in cells:
             samples.read(cell.recipe)
-        room = _room(how.device)
-        conditions = {"gradscope": __version__, "device": how.device.type, "room_bytes": room.bytes}
-        journal = held.enter_context(Journal(how.folder, conditions))
-        write_text(how.folder / "sweep.yaml", dump_recipe(recipe))
+        journal = held.enter_context(Journal(how.folder))
+        room = _kept(_room(how.device), how.device, journal.found)
+        made = conditions_of(how)
+        journal.begin(made | {"room_bytes": room.bytes})
+        replaces = replaced_tables(how.folder, recipe)
+        write_text(how.folder / RECIPE_FILE, f"# {described(made)}\n{dump_recipe(recipe)}")
         yield Sweep(
             cells,
             how,
             Settings(samples.shared, str(how.device), how.steps, how.precision, how.allow_code),
             journal,
-            plan(cells, samples.shape_of, samples.keys_of, _kept(room, how.device, journal)),
-            lambda task: samples.steps_of(task) * float(count_parameters(_first(task), samples.shape_of(_first(task)))),
+            plan(cells, samples.shape_of, samples.keys_of, room),
+            samples.work_of,
             samples.steps_of,
+            replaces,
             dict(journal.found.runs),
         )
 
 
-class _Samples:
-    """The samples of a sweep's cells, each set read once and held where the processes find it."""
-
-    def __init__(self, how: Sweeping, held: ExitStack) -> None:
-        self._how, self._held = how, held
-        self._read: dict[str, Data] = {}
-        self._digests: dict[str, str] = {}
-        self.shared: dict[str, SharedSamples] = {}
-
-    def read(self, recipe: Recipe) -> None:
-        """Read the samples of a recipe, unless they are read, and check that both fit."""
-        key, how = samples_key(recipe), self._how
-        if recipe.stack is None:
-            raise recipe.fault("expected a stack, whose networks train together, got model; diagnose takes it", "model")
-        if key not in self._read:
-            data = load_recipe_data(recipe, data_dir=how.data_dir, download=how.download, allow_code=how.allow_code)
-            file = self._held.enter_context(closing(SampleFile(data.flattened())))
-            self.shared[key] = file.shared
-            self._read[key] = file.shared.open()  # instead of `data`, so that there is one copy
-            self._digests[key] = "" if recipe.data in DATA_NAMES else digest_of(self._read[key])
-        check_fit(recipe, self._read[key])
-
-    def shape_of(self, recipe: Recipe) -> Shape:
-        data = self._read[samples_key(recipe)]
-        task = task_of(data, recipe.training, self._how.steps)
-        return Shape(data.x_train.shape[1], data.outputs, task.planned_steps)
-
-    def keys_of(self, recipe: Recipe) -> dict[int, str]:
-        how, digest = self._how, self._digests[samples_key(recipe)]
-        return run_keys(recipe, recipe.seed_list, steps=how.steps, precision=how.precision, data_digest=digest)
-
-    def steps_of(self, task: PopulationTask) -> int:
-        return self.shape_of(_first(task)).steps * len(task.members)
-
-
-def _first(task: PopulationTask) -> Recipe:
-    return task.members[0].recipe
+def conditions_of(how: Sweeping) -> dict[str, str | int]:
+    """Return what a sweep's networks are trained by and on, as its journal and its results say it."""
+    known = versions()
+    found: dict[str, str | int] = {"gradscope": known["gradscope"], "torch": known["torch"], "device": how.device.type}
+    found["precision"] = how.precision
+    return found | ({"steps": how.steps} if how.steps else {})
 
 
 def _room(device: torch.device) -> Room:
@@ -172,9 +159,7 @@ def _room(device: torch.device) -> Room:
     return cpu_room()
 
 
-def _kept(room: Room, device: torch.device, journal: Journal) -> Room:
-    """Return the room that the journal was begun with, if on such a device: other populations would round otherwise."""
-    found = journal.found.conditions
-    if found.get("device") == device.type and isinstance(found.get("room_bytes"), int):
-        return replace(room, bytes=found["room_bytes"])
-    return room
+def _kept(room: Room, device: torch.device, found: Found) -> Room:
+    """Return the room that the sweep was begun with on such a device, if it was: other populations would round otherwise."""
+    begun = [head.get("room_bytes") for head in found.heads if head.get("device") == device.type]
+    return replace(room, bytes=begun[0]) if begun and isinstance(begun[0], int) else room

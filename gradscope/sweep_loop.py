@@ -36,6 +36,8 @@ class Watched:
     should_stop: Callable[[], bool] = lambda: False
     work_of: Callable[[PopulationTask], float] = lambda task: float(len(task.members))
     limit_s: float | None = None
+    known: tuple[float, float] = (0.0, 0.0)
+    """Work that was done before, and the seconds that it took: what says from the start whether there is time for more."""
 
 
 @dataclass
@@ -152,7 +154,7 @@ class _Pace:
     def __init__(self, watched: Watched) -> None:
         self._work_of = watched.work_of
         self._end = None if watched.limit_s is None else time.monotonic() + watched.limit_s
-        self._work = self._seconds = 0.0
+        self._work, self._seconds = watched.known
 
     def finished(self, task: PopulationTask, train_s: float) -> None:
         self._work += self._work_of(task)
@@ -162,7 +164,7 @@ class _Pace:
         return self._end is not None and time.monotonic() >= self._end
 
     def allows(self, task: PopulationTask) -> bool:
-        """Tell whether a population begun now would end in time; the first ones are begun, since nothing is known yet."""
+        """Tell whether a population begun now would end in time; where nothing is known yet, the first ones are begun."""
         if self._end is None or not self._work:
             return not self.is_over()
         return time.monotonic() + self._work_of(task) * self._seconds / self._work <= self._end

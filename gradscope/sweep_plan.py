@@ -21,6 +21,18 @@ FLOAT_BYTES = 4
 MOST_MEMBERS = 64
 """Of a population on a CPU: by then the interpreter's time is spread thin, and a kill costs the more the more there are."""
 
+PARTS = 16
+"""On a CPU a population has at most a 16th of a sweep's networks: else few of many cores work, and a kill costs it all."""
+
+FEWEST = 8
+"""But so many may train together however small the sweep: 64-16-12-10 takes 1.4 times as long as among 16, among 4 twice."""
+
+GPU_TRAFFIC_BYTES = 300 * 300e9
+"""What a population on a GPU may move, in five minutes on one of 300 GB/s: a kill or the end of the time costs no more."""
+
+RANDOM = ("rrelu",)
+"""Activations that draw random numbers in training; code of the user's own may, too."""
+
 CACHE_BYTES = 16 * 2**20
 """What weights and momentum of a population may take on a CPU: four members of 784-500-256-10, measured as the best number."""
 
@@ -54,6 +66,7 @@ def plan(
         room: for one population.
     """
     keys = [keys_of(cell.recipe) for cell in cells]
+    most = max(FEWEST, math.ceil(sum(map(len, keys)) / PARTS))
     groups: dict[object, list[int]] = {}
     for i, cell in enumerate(cells):
         groups.setdefault(group_of(cell.recipe), []).append(i)
@@ -62,7 +75,8 @@ def plan(
         first = cells[members[0]].recipe
         shape = shape_of(first)
         parameters = count_parameters(first, shape)
-        for part in _parts(members, first.seed_list, population_size(parameters, first.training.optimizer, room), room):
+        size = _group_size(first, shape, parameters, room, most)
+        for part in _parts(members, first.seed_list, size, room):
             planned = (Planned(i, seed, keys[i][seed], cells[i].recipe) for seed, i in part)
             found.append((shape.steps * float(parameters), tuple(planned)))
     found.sort(key=lambda costed: -costed[0])  # stable: equal ones stay in the grid's order
@@ -73,7 +87,16 @@ def group_of(recipe: Recipe) -> object:
     """Return what must be equal for networks to train in lock-step."""
     stack = recipe.stack
     hidden = stack.hidden if stack else ()
-    return (samples_key(recipe), hidden, recipe.training, recipe.watch, recipe.seed_list)
+    return (samples_key(recipe), hidden, recipe.training, recipe.watch, recipe.seed_list, trains_alone(recipe))
+
+
+def trains_alone(recipe: Recipe) -> bool:
+    """Tell whether a network must have a population of its own, since it draws random numbers while it trains.
+
+    The members of a population draw from one stream: a network's result would depend on who the others are.
+    """
+    blocks = [block for layer in (recipe.stack.layers if recipe.stack else ()) for block in layer.blocks]
+    return any(block.activation.name in RANDOM or block.activation.is_reference for block in blocks)
 
 
 def samples_key(recipe: Recipe) -> str:
@@ -100,18 +123,31 @@ def population_size(parameters: int, optimizer: str, room: Room) -> int:
         optimizer: sgd keeps one number per weight, the others two.
         room: for one population.
     """
-    kept = {"sgd": 2, "rmsprop": 3}.get(optimizer, 3)
-    if room.is_gpu:
-        kept += 2  # the gradient, and a copy of it while it is made
-    fitting = room.bytes // (parameters * kept * FLOAT_BYTES)
+    fitting = room.bytes // (parameters * _kept_numbers(optimizer, room) * FLOAT_BYTES)
     return max(1, fitting if room.is_gpu else min(fitting, MOST_MEMBERS))
+
+
+def _group_size(recipe: Recipe, shape: Shape, parameters: int, room: Room, most: int) -> int:
+    """Return how many networks of a group train together at most; `most` is the limit of a CPU that the sweep's size sets."""
+    if trains_alone(recipe):
+        return 1
+    size = population_size(parameters, recipe.training.optimizer, room)
+    if not room.is_gpu:
+        return min(size, most)
+    moved = 2 * _kept_numbers(recipe.training.optimizer, room) * FLOAT_BYTES * parameters * shape.steps  # read and written
+    return max(1, min(size, int(GPU_TRAFFIC_BYTES // moved)))
+
+
+def _kept_numbers(optimizer: str, room: Room) -> int:
+    """Return how many numbers a weight takes: itself, the optimizer's, on a GPU its gradient and a copy while that is made."""
+    return {"sgd": 2}.get(optimizer, 3) + 2 * room.is_gpu
 
 
 def _parts(cells: Sequence[int], seeds: Sequence[int], size: int, room: Room) -> Iterator[list[tuple[int, int]]]:
     """Yield (seed, cell) of each population of a group: as equal in number as can be, by seed first.
 
-    Members of one seed share every batch, which makes one product of theirs in the first layer. So on a CPU a population has
-    more than one seed only where it has room for all of the group's cells from each.
+    Members of one seed share every batch; where there are several seeds, each member has a copy of its own. So on a CPU a
+    population has more than one seed only where it has room for all of the group's cells from each.
     """
     together = len(seeds) if room.is_gpu else max(1, size // len(cells))
     for some in _evenly(list(seeds), together):

@@ -118,8 +118,10 @@ class RayEngine(Engine):
         except self._ray.exceptions.RayError as error:
             if self._stopping or isinstance(error, self._ray.exceptions.TaskCancelledError):
                 return Stopped(task)
-            lines = str(error).strip().splitlines()
-            return Failed(task, f"Ray gave it up after {RETRIES} retries: {type(error).__name__}: {lines[-1][:300]}")
+            said = f"{type(error).__name__}: {str(error).strip().splitlines()[-1][:300]}"
+            if isinstance(error, self._ray.exceptions.RayTaskError):  # raised in the task, where Ray tries nothing again
+                return Failed(task, f"it failed on the cluster: {said}")
+            return Failed(task, f"Ray gave it up after {RETRIES} retries: {said}")
         event: Event = kind(task, *told)
         return event
 

@@ -6,24 +6,23 @@ The names of the fields are the file's interface: more may come, none changes it
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from gradscope.errors import TraceError
 from gradscope.factor_report import Factors, Mixing
 from gradscope.report import Number, Severity
+from gradscope.saved_data import SavedPart, read_part
 
 SCHEMA = 1
 FILE_NAME = "results.json"
+DIVERGED_RULE = "non-finite"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", populate_by_name=True)
-
-
-class CellFinding(_Part):
+class CellFinding(SavedPart):
     """One failure mode at one place of a cell's network: in which seeds it stands, and its earliest step among them."""
 
     rule: str
@@ -35,7 +34,7 @@ class CellFinding(_Part):
     first_step: int
 
 
-class EpochRow(_Part):
+class EpochRow(SavedPart):
     """What stood at the end of one epoch, one value per seed in the order of the row's `seeds`."""
 
     step: int
@@ -47,7 +46,7 @@ class EpochRow(_Part):
     """Share of weights <= 0: [seed][linear layer]."""
 
 
-class CellRow(_Part):
+class CellRow(SavedPart):
     """One cell: its factors and what its seeds came to. Without seeds it is not trained yet."""
 
     factors: dict[str, str]
@@ -58,8 +57,9 @@ class CellRow(_Part):
     chance: Number = float("nan")
     test_samples: int = 0
     values: list[Number] = []
-    """The metric on the test samples at the end, as a share, by seed."""
+    """The metric on the test samples at the end, as a share, by seed; null where it is not finite."""
     mean: Number = float("nan")
+    """Of the seeds, as are deviation and interval; a seed without a finite metric counts as at chance, an R2 below 0 as 0."""
     std: Number = float("nan")
     """Of the sample (divided by n - 1)."""
     interval: tuple[Number, Number] | None = None
@@ -67,7 +67,7 @@ class CellRow(_Part):
     distinct: int = 0
     """How many different values the seeds have: fewer than seeds where runs repeat or die at the same score."""
     collapsed: list[int] = []
-    """The seeds that collapsed: an output-collapse or dead-layer finding stands in them."""
+    """The seeds that collapsed: output-collapse, dead-layer or non-finite stands in them, or their metric is not finite."""
     findings: list[CellFinding] = []
     first_flagged_step: float | None = None
     """Over the seeds with an error finding: the median of their first step with one."""
@@ -80,12 +80,21 @@ class CellRow(_Part):
         """Share of the trained seeds that collapsed; NaN without seeds."""
         return len(self.collapsed) / len(self.seeds) if self.seeds else float("nan")
 
+    @property
+    def diverged(self) -> list[int]:
+        """The seeds whose numbers are not finite: by the finding, or by their metric."""
+        found = {seed for finding in self.findings if finding.rule == DIVERGED_RULE for seed in finding.seeds}
+        values = zip(self.seeds, self.values, strict=True)
+        return sorted(found | {seed for seed, value in values if not math.isfinite(value)})
 
-class SweepResult(_Part):
+
+class SweepResult(SavedPart):
     """A whole sweep, finished or not: one row per cell, in the grid's order."""
 
     schema_: int = Field(default=SCHEMA, alias="schema")
     gradscope: str
+    made: dict[str, str] = {}
+    """What its networks were trained by and on: versions, device, precision, limit of steps; all of it where they differ."""
     recipe: str
     metric: str
     """accuracy | r2; both, joined by a comma, where the cells differ"""
@@ -123,14 +132,7 @@ def load_result(path: Path) -> SweepResult:
     found = data.get("schema") if isinstance(data, dict) and "rows" in data else None
     if not isinstance(found, int):
         raise TraceError(f"{file}: expected a sweep's results (keys 'schema' and 'rows'), got another JSON file")
-    if found > SCHEMA:
-        raise TraceError(f"{file}: written with schema {found}, this gradscope reads up to {SCHEMA}; update gradscope")
-    try:
-        return SweepResult.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise TraceError(f"{file}: {key}: {first['msg']}; the file is damaged or was edited") from error
+    return read_part(SweepResult, data, file, schema=found, newest=SCHEMA)
 
 
 def _json_of(file: Path) -> object:

@@ -10,20 +10,20 @@ import numpy as np
 from gradscope import __version__
 from gradscope.cell import Cell
 from gradscope.cell_run import CellRun, RunFinding
-from gradscope.effects import bounded
 from gradscope.factors import factors_of
-from gradscope.interval import CONFIDENCE, MEAN_METHOD, mean_interval
+from gradscope.interval import CONFIDENCE, MEAN_METHOD, bounded, mean_interval
 from gradscope.mixing import mixing_of
 from gradscope.renderers.sweep_picture import PICTURE_FILE, sweep_picture
 from gradscope.report import Number, Severity
 from gradscope.run_folder import write_text
-from gradscope.sweep_report import FILE_NAME, CellFinding, CellRow, EpochRow, SweepResult, load_result
+from gradscope.sweep_report import DIVERGED_RULE, FILE_NAME, CellFinding, CellRow, EpochRow, SweepResult, load_result
 from gradscope.sweep_tables import EPOCHS_FILE, RESULTS_FILE, epochs_csv, results_csv
 
 __all__ = ["COLLAPSE_RULES", "SweepResult", "load_result", "save_results", "sweep_result"]
 
-COLLAPSE_RULES = ("output-collapse", "dead-layer")
-"""A network in which one of these stands has collapsed: units of its output, or a whole layer, are shut for every sample."""
+COLLAPSE_RULES = ("output-collapse", "dead-layer", DIVERGED_RULE)
+"""A network in which one of these stands has collapsed: units of its output, or a whole layer, are shut for every sample, or
+its numbers are not finite."""
 WORST_FIRST: tuple[Severity, ...] = ("error", "warning", "note")
 
 
@@ -83,6 +83,7 @@ def _row(cell: Cell, runs: Sequence[CellRun]) -> CellRow:
         return CellRow(factors=factors, seeds=[], missing=missing)
     first = ordered[0]
     values = [run.value for run in ordered]
+    counted = bounded(values, first.chance)
     return CellRow(
         factors=factors,
         seeds=done,
@@ -91,16 +92,20 @@ def _row(cell: Cell, runs: Sequence[CellRun]) -> CellRow:
         chance=first.chance,
         test_samples=first.test_samples,
         values=values,
-        mean=float(np.mean(values)),
-        std=float(np.std(values, ddof=1)) if len(values) > 1 else float("nan"),
-        interval=mean_interval(bounded(values, first.chance), floor=first.chance),
+        mean=float(np.mean(counted)),
+        std=float(np.std(counted, ddof=1)) if len(counted) > 1 else float("nan"),
+        interval=mean_interval(counted, floor=first.chance),
         distinct=len(set(map(repr, values))),  # as texts: NaN equals itself there
-        collapsed=[run.seed for run in ordered if any(f.rule in COLLAPSE_RULES for f in run.findings)],
+        collapsed=[run.seed for run in ordered if _has_collapsed(run)],
         findings=_findings(ordered),
         first_flagged_step=_first_flagged_step(ordered),
         start=_start(ordered),
         epochs=_epochs(ordered),
     )
+
+
+def _has_collapsed(run: CellRun) -> bool:
+    return not np.isfinite(run.value) or any(finding.rule in COLLAPSE_RULES for finding in run.findings)
 
 
 def _findings(runs: Sequence[CellRun]) -> list[CellFinding]:

@@ -10,7 +10,20 @@ from collections.abc import Iterable, Sequence
 from gradscope.sweep_report import CellFinding, CellRow, SweepResult, numbered_sites
 
 RESULTS_FILE, EPOCHS_FILE = "results.csv", "epochs.csv"
-SUMMARY = ("seeds", "missing", "mean", "std", "low", "high", "distinct", "collapsed", "first_step", "findings")
+SUMMARY = (
+    "seeds",
+    "missing",
+    "metric",
+    "chance",
+    "mean",
+    "std",
+    "low",
+    "high",
+    "distinct",
+    "collapsed",
+    "first_step",
+    "findings",
+)
 EPOCH = ("seed", "epoch", "step", "metric", "test_loss", "train_loss")
 
 
@@ -18,8 +31,8 @@ def results_csv(result: SweepResult, command: str = "") -> str:
     """Return results.csv: the factors, what the seeds came to, each seed's value, and the statistics of step 0 by layer.
 
     Metrics are shares (0.97). `seeds` counts the trained ones, `missing` those still to come; low and high are the interval of
-    the mean; `collapsed` is a share of the trained seeds; a finding is written as rule@site:seeds/trained. Empty is what is not
-    known.
+    the mean, where a run without a finite metric counts as at `chance` and an R2 below 0 as 0; such a run itself is `nan`.
+    `collapsed` is a share of the trained seeds; a finding is written as rule@site:seeds/trained. Empty is what is not known.
     """
     runs = max((len(row.seeds) + len(row.missing) for row in result.rows), default=0)
     statistics = _start_columns(result.rows)
@@ -43,7 +56,7 @@ def results_csv(result: SweepResult, command: str = "") -> str:
 def epochs_csv(result: SweepResult, command: str = "") -> str:
     """Return epochs.csv: metric, losses and share of weights <= 0 of each linear layer at the end of every epoch.
 
-    `step` counts the updates until then; `train_loss` is the mean over the epoch's steps.
+    `step` counts the updates until then; `train_loss` is the mean over the epoch's steps; what is not finite is nan or inf.
     """
     layers = max((len(e.nonpositive_weight_frac[0]) for row in result.rows for e in row.epochs), default=0)
     header = [*result.factor_names, *EPOCH, *(f"nonpositive_weight_frac_{layer + 1}" for layer in range(layers))]
@@ -53,7 +66,7 @@ def epochs_csv(result: SweepResult, command: str = "") -> str:
         for i, seed in enumerate(row.seeds):
             for number, epoch in enumerate(row.epochs, start=1):
                 shares = [share(value) for value in epoch.nonpositive_weight_frac[i]]
-                numbers = [share(epoch.metric[i]), figure(epoch.test_loss[i]), figure(epoch.train_loss[i])]
+                numbers = [f"{epoch.metric[i]:.6f}", f"{epoch.test_loss[i]:.6g}", f"{epoch.train_loss[i]:.6g}"]
                 weights = [*shares, *[""] * (layers - len(shares))]
                 lines.append([*factors, str(seed), str(number), str(epoch.step), *numbers, *weights])
     return _text(_title(result, command), header, lines)
@@ -94,7 +107,8 @@ def _summary(row: CellRow) -> list[str]:
     return [
         str(len(row.seeds)),
         str(len(row.missing)),
-        *(share(value) for value in (row.mean, row.std, low, high)),
+        row.metric,
+        *(share(value) for value in (row.chance, row.mean, row.std, low, high)),
         str(row.distinct),
         share(row.collapsed_frac),
         figure(row.first_flagged_step),
@@ -104,8 +118,8 @@ def _summary(row: CellRow) -> list[str]:
 
 def _values(row: CellRow, runs: int) -> list[str]:
     """Return the value of each seed of the sweep, in the order of seeds; nothing for one that is not trained yet."""
-    known = dict(zip(row.seeds, row.values, strict=True))
-    values = [share(known.get(seed)) for seed in sorted([*row.seeds, *row.missing])]
+    known = {seed: f"{value:.6f}" for seed, value in zip(row.seeds, row.values, strict=True)}
+    values = [known.get(seed, "") for seed in sorted([*row.seeds, *row.missing])]
     return [*values, *[""] * (runs - len(values))]
 
 

@@ -14,6 +14,13 @@ from gradscope.sweep_engine import Failed, Finished, Outcome, Settings, Stopped
 from gradscope.sweep_training import Interrupted, SweepTraining, train_task
 from gradscope.trained_arms import memory_told, user_code_placed
 
+ADVICE = "a smaller batch_size, narrower hidden layers, or fewer --jobs"
+"""What helps where the memory does not suffice; fewer seeds do not, a population has as many as fit."""
+
+
+class Unheard(Exception):
+    """Who was told how far a training is has gone: it ends, and nobody is told."""
+
 
 def training_of(
     settings: Settings,
@@ -40,19 +47,21 @@ def outcome_of(task: PopulationTask, open_samples: Callable[[], Data], how: Swee
         how: see `training_of`.
 
     Raises:
-        OSError: of a pipe, where `how` tells somebody who is gone.
+        Unheard: `how` told somebody who has gone.
     """
     recipe = task.members[0].recipe
     start = time.perf_counter()
     try:
-        with memory_told(recipe), user_code_placed(recipe):
+        with memory_told(recipe, ADVICE), user_code_placed(recipe):
             runs = train_task(task, open_samples(), how)
     except Interrupted:
         return (Stopped,)
     except GradscopeError as error:
         return Failed, error
-    except (EOFError, OSError):
+    except Unheard:
         raise
+    except OSError as error:  # of this machine: files, memory that cannot be mapped
+        return Failed, f"the system refused: {error}; the same command tries again"
     except Exception as error:  # a fault of gradscope's own must not take the other populations down
         text = " ".join(f"{type(error).__name__}: {error}".split())[:400]
         return Failed, f"gradscope failed: {text}; please report it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -15,10 +16,13 @@ from gradscope.cell_run import CellRun, Epoch, RunFinding
 from gradscope.data import Data
 from gradscope.diagnosis import diagnose
 from gradscope.member_traces import MemberName
-from gradscope.stack import Population, StackLayer, StackMember
+from gradscope.stack import Population, StackMember
 from gradscope.trace import SITE_STATISTICS, UNIT_STATISTICS, Trace
 from gradscope.trained_arms import schedule_of
 from gradscope.training import Watching, task_of, train
+
+METRIC_DIGITS, LOSS_DIGITS, START_DIGITS = 7, 6, 5
+"""A metric tells ten million test samples apart; the others have float32's precision at best."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,8 @@ class _WeightShares:
 
     def add(self, steps: int, network: nn.Module) -> None:
         assert isinstance(network, Population)
-        layers = [layer for layer in network.layers if isinstance(layer, StackLayer)]
-        shares = torch.stack([(layer.weight <= 0).flatten(1).float().mean(dim=1) for layer in layers], dim=1)
+        weights = [weight for weight, _ in network.linear_parameters()]
+        shares = torch.stack([(weight <= 0).flatten(1).float().mean(dim=1) for weight in weights], dim=1)
         self.found.append(shares.tolist())
 
 
@@ -88,7 +92,7 @@ def _cell_run(member: Planned, trace: Trace, shares: Sequence[list[float]]) -> C
         key=member.key,
         seed=member.seed,
         metric=trace.task.metric,
-        value=float(trace.evaluation_metric[-1]),
+        value=_rounded(trace.evaluation_metric[-1], METRIC_DIGITS),
         chance=trace.task.chance,
         test_samples=trace.task.test_samples,
         steps=len(trace.loss),
@@ -107,10 +111,10 @@ def _epochs(trace: Trace, shares: Sequence[list[float]]) -> list[Epoch]:
     return [
         Epoch(
             step=ends[i],
-            metric=float(trace.evaluation_metric[i]),
-            test_loss=float(trace.evaluation_loss[i]),
-            train_loss=float(np.mean(trace.loss[ends[i - 1] : ends[i]], dtype=np.float64)),
-            nonpositive_weight_frac=shares[i],
+            metric=_rounded(trace.evaluation_metric[i], METRIC_DIGITS),
+            test_loss=_rounded(trace.evaluation_loss[i], LOSS_DIGITS),
+            train_loss=_rounded(np.mean(trace.loss[ends[i - 1] : ends[i]], dtype=np.float64), LOSS_DIGITS),
+            nonpositive_weight_frac=[_rounded(share, LOSS_DIGITS) for share in shares[i]],
         )
         for i in range(1, len(ends))
     ]
@@ -121,11 +125,12 @@ def _start(trace: Trace) -> dict[str, dict[str, float]]:
     if not len(trace.steps) or trace.steps[0] != 0:
         return {}
     return {
-        site.name: {name: _rounded(float(np.median(trace.unit_statistics[name][i][0]))) for name in UNIT_STATISTICS}
-        | {name: _rounded(float(trace.site_statistics[name][0, i])) for name in SITE_STATISTICS}
+        site.name: {name: _rounded(np.median(trace.unit_statistics[name][i][0])) for name in UNIT_STATISTICS}
+        | {name: _rounded(trace.site_statistics[name][0, i]) for name in SITE_STATISTICS}
         for i, site in enumerate(trace.sites)
     }
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.5g}")
+def _rounded(value: SupportsFloat, digits: int = START_DIGITS) -> float:
+    """Return a number in as many significant digits as anyone reads, which keeps a journal small."""
+    return float(f"{float(value):.{digits}g}")

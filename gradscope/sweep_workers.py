@@ -130,10 +130,12 @@ def _work(pipe: Connection, path: list[str]) -> None:
         os.environ[name] = "1"
     import torch
 
-    from gradscope.sweep_task import outcome_of, training_of
+    from gradscope.no_compiler import leave_the_compiler_out
+    from gradscope.sweep_task import Unheard, outcome_of, training_of
 
+    leave_the_compiler_out()
     torch.set_num_threads(1)
-    with suppress(EOFError, OSError):
+    with suppress(EOFError, OSError, Unheard):
         settings: Settings = pipe.recv()
         line = _Line(pipe)
         how = training_of(settings, line.advance, line.should_stop)
@@ -163,6 +165,11 @@ class _Line:
         if now - self._looked_at < LOOK_S:
             return False
         self._looked_at = now
-        self._pipe.send((Advanced, self._steps))
-        self._steps = 0
-        return self._pipe.poll()
+        from gradscope.sweep_task import Unheard  # which needs torch
+
+        try:
+            self._pipe.send((Advanced, self._steps))
+            self._steps = 0
+            return self._pipe.poll()
+        except OSError as error:
+            raise Unheard from error

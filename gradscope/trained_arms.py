@@ -28,7 +28,7 @@ class ArmTraining:
     device: torch.device
     steps: int | None = None  # at most so many
     allow_code: bool = False
-    flush: Callable[[Sequence[Trace]], None] = lambda traces: None
+    flush: Callable[[Sequence[Trace]], None] | None = None
     advance: Callable[[int], None] = lambda steps: None
     should_stop: Callable[[], bool] = lambda: False
 
@@ -64,11 +64,11 @@ def check_fit(recipe: Recipe, data: Data) -> None:
         raise recipe.fault(text, "training", "batch_size")
     if reason := unfit(training.loss, data):
         raise recipe.fault(reason, "training", "loss")
-    needs_variance = any(name.startswith("batchnorm") for name in recipe.fix_names)
-    needs_variance |= recipe.stack is not None and "batchnorm" in recipe.stack.norms
-    if needs_variance and min(training.batch_size, samples) < 2:
-        text = "expected at least 2 with batch-norm, got 1; or name other fixes (--fixes none)"
-        raise recipe.fault(text, "training", "batch_size")
+    has_batchnorm = recipe.stack is not None and "batchnorm" in recipe.stack.norms
+    tries_batchnorm = any(name.startswith("batchnorm") for name in recipe.fix_names)
+    if (has_batchnorm or tries_batchnorm) and min(training.batch_size, samples) < 2:
+        advice = "" if has_batchnorm else "; or name other fixes (--fixes none)"
+        raise recipe.fault(f"expected at least 2 with batch-norm, got 1{advice}", "training", "batch_size")
     recipe.check_output_width(data.outputs)
 
 
@@ -137,8 +137,8 @@ def user_code_placed(recipe: Recipe) -> Iterator[None]:
 
 
 @contextmanager
-def memory_told(recipe: Recipe) -> Iterator[None]:
-    """Say in one line what can be done where the memory does not suffice.
+def memory_told(recipe: Recipe, advice: str = "fewer --seeds, smaller batches") -> Iterator[None]:
+    """Say in one line what can be done where the memory does not suffice: what `advice` names.
 
     Raises:
         RecipeError: it does not.
@@ -149,7 +149,7 @@ def memory_told(recipe: Recipe) -> Iterator[None]:
         if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
             raise
         where = ("stack", "hidden") if recipe.stack else ("model",)
-        text = "expected networks that fit into memory, got too many or too large ones; try fewer --seeds, smaller batches"
+        text = f"expected networks that fit into memory, got too many or too large ones; try {advice}"
         raise recipe.fault(text, *where) from error
 
 

@@ -36,7 +36,7 @@ class Watching:
 
     schedule: Schedule = default
     schedule_name: str = "default"
-    flush: Callable[[Sequence[Trace]], None] = lambda traces: None
+    flush: Callable[[Sequence[Trace]], None] | None = None  # given the traces so far every now and then, and at the end
     advance: Callable[[int], None] = lambda steps: None
     evaluated: Callable[[int, nn.Module], None] = lambda steps, network: None  # before the first step and after each epoch
     should_stop: Callable[[], bool] = lambda: False
@@ -199,7 +199,7 @@ class _Loop:
         start = time.perf_counter()
         self._flushed_at = start + FIRST_FLUSH_S - FLUSH_S
         with self.recorder, torch.random.fork_rng(_cuda_devices(self.data.x_train)):
-            torch.manual_seed(self.members[0].seed)  # for dropout and its like in networks of the user's own
+            torch.manual_seed(self.members[0].seed)  # for what draws in training: dropout, rrelu; members share the stream
             self._evaluate()
             while self.result.steps < self.task.planned_steps and not self.result.interrupted:
                 self._epoch()
@@ -220,7 +220,7 @@ class _Loop:
             self._step(indices)
             self.watching.advance(1)
             self.result.interrupted = self.watching.should_stop()
-            if time.perf_counter() - self._flushed_at > FLUSH_S:
+            if self.watching.flush and time.perf_counter() - self._flushed_at > FLUSH_S:
                 self._flush()
 
     def _step(self, indices: Tensor) -> None:
@@ -296,7 +296,8 @@ class _Loop:
         self.progress.loss = self.loss[: self.result.steps].float().cpu().numpy()
         self.result.traces = build_traces(self.recorder, self.members, self.progress, self.task, self.watching.schedule_name)
         built = time.perf_counter()
-        self.watching.flush(self.result.traces)
+        if self.watching.flush:
+            self.watching.flush(self.result.traces)
         self._flushed_at = time.perf_counter()
         self.result.recording_s += built - start
         self.result.writing_s += self._flushed_at - built

@@ -5,11 +5,12 @@ Running code that a file names is the user's decision: without permission nothin
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gradscope.errors import CodeError, GradscopeError
@@ -53,6 +54,24 @@ def load_reference(text: str, *, allowed: bool, where: str = "") -> object:
         for part in path.split("."):
             found = getattr(found, part)
     return found
+
+
+def code_digest(text: str, *, allowed: bool, where: str = "") -> str:
+    """Return a hash of the files of `package.module:name`: the module that is named, and the one that defines the object.
+
+    Code that these import is not in it.
+
+    Raises:
+        CodeError: it cannot be loaded, see `load_reference`.
+    """
+    found = load_reference(text, allowed=allowed, where=where)
+    modules = dict.fromkeys([text.partition(":")[0], str(getattr(found, "__module__", ""))])
+    files = [getattr(sys.modules.get(module), "__file__", None) for module in modules]
+    digest = hashlib.sha256()
+    for file in dict.fromkeys(file for file in files if file):
+        with suppress(OSError):  # a module in a zip file, or one that is gone
+            digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
 
 
 @contextmanager

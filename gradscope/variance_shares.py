@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,11 @@ import numpy as np
 
 from gradscope.observations import FloatArray, IntArray
 
-MOST_COLUMNS = 1500  # of the model with all pairs; beyond, the least squares take minutes and pairs count as higher
+MOST_COLUMNS = 1500  # of the model with all pairs; beyond, the least squares take minutes
+LEAST_FILLED = 0.5  # of a grid with holes: the share of its places that hold a cell,
+MOST_OF_CELLS = (
+    0.5  # or else of the cells the rank of the model with all pairs, which fits whatever there is if that is near one
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,10 @@ class VarianceShares:
     factors: tuple[float, ...]
     """Type II: each given all the others."""
     freedoms: tuple[int, ...]
+    interactions: float
+    """Of all factors, of any number of them together."""
     pairs: float
+    """Of two factors; NaN where pairs cannot be told from higher interactions."""
     higher: float
     seeds: float
     seeds_freedom: int
@@ -42,7 +50,8 @@ def variance_shares(values: FloatArray, cells: IntArray, codes: IntArray) -> Var
     """Return the analysis of variance of `values` with the seeds of a cell as replicates.
 
     On a full grid with equally many seeds in each cell the sums of squares are orthogonal and sum to the total. Else each
-    factor is credited with what it explains beyond all others (type II), and what several explain alike with none.
+    factor is credited with what it explains beyond all others (type II), and what several explain alike with none. Pairs are
+    not told from higher interactions where their model has too many columns, or in a sparse sample nearly as many as cells.
 
     Args:
         values: metric, [run].
@@ -58,19 +67,37 @@ def variance_shares(values: FloatArray, cells: IntArray, codes: IntArray) -> Var
     between = float(weights @ centred**2)
     main, main_rank = _left(parts, centred, weights)
     without = [_left([*parts[:i], *parts[i + 1 :]], centred, weights) for i in range(len(parts))]
-    products = [_indicators([of_cells[i], of_cells[j]]) for i, j in itertools.combinations(range(len(parts)), 2)]
-    fits = sum(block.shape[1] for block in products) <= MOST_COLUMNS
-    pairs_left = _left([*parts, *products], centred, weights)[0] if fits and products else main
+    pairs_left = _left_by_pairs(of_cells, parts, centred, weights, main)
     seeds = float(np.sum((values - means[inverse]) ** 2))
     return VarianceShares(
         total=between + seeds,
         factors=tuple(max(0.0, left - main) for left, _ in without),
         freedoms=tuple(main_rank - rank for _, rank in without),
-        pairs=max(0.0, main - pairs_left),
-        higher=max(0.0, pairs_left),
+        interactions=max(0.0, main),
+        pairs=_at_least_0(main - pairs_left),
+        higher=_at_least_0(pairs_left),
         seeds=seeds,
         seeds_freedom=len(values) - len(means),
     )
+
+
+def _left_by_pairs(
+    codes: IntArray, parts: Sequence[FloatArray], centred: FloatArray, weights: FloatArray, main: float
+) -> float:
+    """Return the sum of squares that main effects and pairs leave; NaN where their model fits anything."""
+    if len(parts) <= 2:
+        return 0.0 if len(parts) == 2 else main  # what main effects leave is the one pair's
+    levels = [part.shape[1] for part in parts]
+    if sum(i * j for i, j in itertools.combinations(levels, 2)) > MOST_COLUMNS:
+        return math.nan
+    products = [_indicators([one, other]) for one, other in itertools.combinations(codes, 2)]
+    left, rank = _left([*parts, *products], centred, weights)
+    is_filled = len(centred) >= LEAST_FILLED * math.prod(levels)
+    return left if is_filled or rank <= MOST_OF_CELLS * len(centred) else math.nan
+
+
+def _at_least_0(value: float) -> float:
+    return value if math.isnan(value) else max(0.0, value)
 
 
 def ranks(values: FloatArray) -> FloatArray:

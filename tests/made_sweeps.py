@@ -17,7 +17,13 @@ from gradscope.sweep_results import sweep_result
 
 CHANCE = 0.1
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "selu")
-CODES = {"output-collapse": "GS103", "dead-layer": "GS102", "common-mode": "GS108", "dead-units": "GS101"}
+CODES = {
+    "output-collapse": "GS103",
+    "dead-layer": "GS102",
+    "common-mode": "GS108",
+    "dead-units": "GS101",
+    "non-finite": "GS107",
+}
 TEXT = "name: {name}\ndata: digits\nstack: {{hidden: [8, 4], activations: [relu, relu, relu]}}\nseeds: {seeds}\nfixes: []\n"
 
 

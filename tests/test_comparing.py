@@ -2,13 +2,14 @@
 
 import math
 
+import made_sweeps as made
 import numpy as np
 import pytest
 
 from gradscope.comparing import Agreement, compare
 from gradscope.errors import TraceError
-from gradscope.interval import difference_interval
-from gradscope.run_table import RunRow, RunTable
+from gradscope.run_table import RunRow, RunTable, of_result
+from gradscope.sweep_results import sweep_result
 
 
 def table(rows, name="t", **changes):
@@ -75,8 +76,10 @@ def test_factors_of_one_table_only_are_left_out_where_they_do_not_vary():
 
 def test_rows_that_only_another_factor_tells_apart_name_it():
     several = table([({"act1": "relu", "lr": lr}, [0.9]) for lr in ("0.1", "0.2")], "s")
-    with pytest.raises(TraceError, match=r"s: expected one row for act1 relu, got several .* lr.* --where lr=0\.1"):
+    with pytest.raises(TraceError, match=r"s: expected one row for act1 relu, got several .* lr.* --where-a lr=0\.1"):
         compare(several, table([({"act1": "relu"}, [0.9])], "p"))
+    with pytest.raises(TraceError, match=r"such as --where-b lr=0\.1"):
+        compare(table([({"act1": "relu"}, [0.9])], "p"), several)
 
 
 def test_tables_without_a_common_factor_are_refused():
@@ -102,29 +105,39 @@ def test_a_table_that_knows_chance_is_believed():
     assert (found.at_chance.chance, found.at_chance.a, found.at_chance.assumed) == (0.25, 1, False)
 
 
+def test_each_table_s_rows_are_held_against_its_own_chance_and_other_data_are_told():
+    one, other = table([({"lr": "1"}, [0.55])], chance=0.5833), table([({"lr": "1"}, [0.3])], chance=0.125)
+    found = compare(one, other)
+    assert (found.at_chance.a, found.at_chance.b, found.at_chance.chance_b) == (1, 0, 0.125)
+    assert found.apart == "chance is 58.33 % in A, 12.5 % in B"
+    assert compare(one, one).apart == ""
+
+
+def test_tables_tested_on_other_numbers_of_samples_are_of_other_data():
+    one, other = (table([({"lr": "1"}, [0.5])], test_samples=tested) for tested in (100, 360))
+    assert compare(one, other).apart == "A is tested on 100 samples, B on 360"
+
+
 def test_a_mean_that_is_not_finite_never_agrees():
     found = compare(stacks(a_a=[float("nan")], b_b=[0.9]), stacks(a_a=[0.9], b_b=[0.1]))
     assert found.different[0].factors["act1"] == "a"
     assert found.different[0].interval is None
 
 
-@pytest.mark.parametrize(
-    ("shares", "seeds"), [((0.0, 0.2), (5, 5)), ((0.1, 0.1), (5, 5)), ((0.6, 0.1), (5, 3)), ((0.5, 0.0), (9, 5))]
-)
-def test_the_interval_of_a_difference_covers_where_runs_collapse(shares, seeds):
-    rng = np.random.default_rng(1)
-    truth, hits = (shares[1] - shares[0]) * 0.85, 0
-    for _ in range(300):
-        a, b = (np.where(rng.random(n) < share, 0.1, 0.95) for n, share in zip(seeds, shares, strict=True))
-        low, high = difference_interval(a, b, floor=0.1)
-        hits += low <= truth <= high
-    assert hits >= 0.93 * 300
+def test_tables_of_different_metrics_are_refused():
+    rows = [({"lr": "1"}, [0.9])]
+    with pytest.raises(TraceError, match="p: expected accuracy, which t has, got r2"):
+        compare(table(rows, metric="accuracy"), table(rows, "p", metric="r2"))
+    found = compare(table(rows, metric="r2"), table(rows))
+    assert (found.metric, found.at_chance.chance) == ("r2", 0.0)
 
 
-def test_the_interval_of_a_difference_is_antisymmetric_and_needs_three_runs():
-    a, b = [0.2, 0.3, 0.25, 0.4, 0.2], [0.8, 0.9, 0.85]
-    low, high = difference_interval(a, b, floor=0.1)
-    assert difference_interval(b, a, floor=0.1) == pytest.approx((-high, -low), abs=0.02)
-    assert low < -0.55 < high
-    assert difference_interval(a, b[:2], floor=0.1) is None
-    assert difference_interval(a, [0.8, 0.9, np.nan], floor=0.1) is None
+def test_a_sweep_with_runs_that_diverged_agrees_with_itself():
+    cells = [made.cell({"lr": lr}, 3) for lr in "12"]
+    runs = [
+        [made.run(seed, value) for seed, value in enumerate(values, 1)] for values in ([0.9, math.nan, 0.8], [math.inf] * 3)
+    ]
+    one = of_result(sweep_result(cells, runs), "s")
+    found = compare(one, one)
+    assert (found.agree, found.at_chance.a) == (2, 1)
+    assert found.mean_abs_difference == 0

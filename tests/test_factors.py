@@ -70,18 +70,14 @@ def test_what_a_label_of_stacks_explains_is_no_more_than_luck_where_stacks_diffe
     assert sum(p <= 0.05 for p in p_values) <= 3
 
 
-def test_the_assumptions_are_said():
-    smooth = analysed(lambda factors, seed, rng: 0.9 + 0.01 * rng.normal()).assumptions
-    assert any("they look normal" in text for text in smooth)
-    assert any("about equal" in text for text in smooth)
-    rough = analysed(lambda factors, seed, rng: 0.1 if rng.random() < 0.05 else 0.9 + 0.001 * rng.normal()).assumptions
-    assert any("they are not normal" in text for text in rough)
-    assert any("unequal" in text for text in rough)
-    single = analysed(lambda factors, seed, rng: rng.random(), seeds=1)
-    assert any("a single run" in text for text in single.assumptions)
-    assert np.isnan(single.effects[0].omega_squared)
-    equal = analysed(lambda factors, seed, rng: float(factors["lr"])).assumptions
-    assert any("there are no residuals" in text for text in equal)
+def test_a_layer_that_some_stacks_lack_is_a_level_with_a_name():
+    cells = [*made.product_grid(2, ["relu", "tanh"]), *made.product_grid(3, ["relu", "tanh"])]
+    found = analysed(lambda factors, seed, rng: 0.9 + 0.01 * rng.normal(), factors=cells)
+    assert {level.value for level in effects(found)["act3"].levels} == {"absent", "relu", "tanh"}
+
+
+def test_of_single_runs_the_share_of_seeds_is_unknown():
+    assert np.isnan(analysed(lambda factors, seed, rng: rng.random(), seeds=1).seeds)
 
 
 def test_an_unfinished_grid_is_analysed_and_says_so():

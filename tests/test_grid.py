@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.cell import run_key
+from gradscope.cell import run_keys
 from gradscope.errors import RecipeError
 from gradscope.grid import cell_count, cells_of
 from gradscope.recipe_file import dump_recipe, parse_recipe
@@ -142,7 +142,7 @@ def test_momentum_is_for_the_optimizers_that_have_one():
     assert [c.recipe.training.momentum for c in found if c.recipe.training.uses_momentum] == [0.7, 0.7]
     assert "momentum" not in dump_recipe(found[1].recipe)
     plain = parse_recipe(OPEN.replace("}", ", activations: [elu, elu, elu]}") + "training: {optimizer: adam}\n")
-    assert run_key(found[1].recipe, 1) == run_key(plain, 1)
+    assert run_keys(found[1].recipe, (1,)) == run_keys(plain, (1,))
 
 
 def test_a_cell_is_the_recipe_that_somebody_would_have_written_for_it():
@@ -158,7 +158,7 @@ def test_a_recipe_without_a_grid_is_its_only_cell():
     recipe = parse_recipe("data: digits\nstack: {hidden: [], activations: [none]}\nexpect: healthy\n")
     (cell,) = cells_of(recipe)
     assert (dict(cell.factors), cell.recipe.fix_names, cell.recipe.expected) == ({}, (), ())
-    assert run_key(cell.recipe, 1) == run_key(recipe, 1)
+    assert run_keys(cell.recipe, (1,)) == run_keys(recipe, (1,))
     assert cell_count(recipe) == 1
 
 
@@ -223,4 +223,4 @@ def test_shortcuts_and_clipping_may_be_compared_with_none():
     assert tuple(found[0].factors.values()) == ("true", "none", "per-feature")
     assert tuple(found[-1].factors.values()) == ("false", "1", "0/1")
     assert [cell.recipe.stack.residual for cell in found] == [True] * 4 + [False] * 4
-    assert len({run_key(cell.recipe, 1) for cell in found}) == 8
+    assert len({run_keys(cell.recipe, (1,), samples=str(cell.recipe.normalize))[1] for cell in found}) == 8

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from gradscope.interval import effect_interval, mean_interval
+from gradscope.interval import difference_interval, effect_interval, mean_interval
 
 SIMULATED = 400  # the standard error of a coverage of 0.95 is then 0.011; the cases below lie well above the bar
 LEAST_COVERAGE = 0.93
@@ -147,3 +147,50 @@ def test_the_interval_of_a_mean_covers_continuous_outcomes(seeds, draw):
 @pytest.mark.parametrize("values", [[0.9, 0.8], [0.9, 0.8, np.nan]])
 def test_a_mean_has_no_interval_where_none_can_stand(values):
     assert mean_interval(values, floor=0.1) is None
+
+
+@functools.cache
+def difference_intervals(seeds, collapsed):
+    """The interval for every number of collapsed runs of each side."""
+    return {
+        (i, j): difference_interval(
+            [collapsed] * i + [LEARNED] * (seeds[0] - i), [collapsed] * j + [LEARNED] * (seeds[1] - j), floor=FLOOR
+        )
+        for i, j in itertools.product(range(seeds[0] + 1), range(seeds[1] + 1))
+    }
+
+
+def exact_coverage_of_a_difference(shares, seeds, collapsed):
+    truth = (shares[1] - shares[0]) * (LEARNED - collapsed)
+    total = 0.0
+    for counts, (low, high) in difference_intervals(seeds, collapsed).items():
+        if low - 1e-9 <= truth <= high + 1e-9:
+            total += math.prod(
+                math.comb(n, k) * share**k * (1 - share) ** (n - k) for n, k, share in zip(seeds, counts, shares, strict=True)
+            )
+    return total
+
+
+@pytest.mark.parametrize("seeds", [(3, 3), (5, 5), (9, 5), (5, 3)])
+@pytest.mark.parametrize("collapsed", [FLOOR, 0.3])
+def test_the_interval_of_a_difference_covers_where_runs_of_both_collapse(seeds, collapsed):
+    shares = [0.0, *SHARES[::4], 1.0]
+    coverages = [exact_coverage_of_a_difference((p, q), seeds, collapsed) for p in shares for q in shares]
+    assert min(coverages) >= LEAST_COVERAGE
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.01, 0.04])
+def test_the_interval_of_a_difference_covers_continuous_outcomes(effect):
+    rng = np.random.default_rng(8)
+    draws = [(rng.normal(0.9 + effect, 0.01, 5), rng.normal(0.9, 0.01, 4)) for _ in range(SIMULATED)]
+    ends = [difference_interval(*draw, floor=FLOOR) for draw in draws]
+    assert np.mean([low <= effect <= high for low, high in ends]) >= LEAST_COVERAGE
+
+
+def test_the_interval_of_a_difference_is_antisymmetric_and_needs_three_runs():
+    a, b = [0.2, 0.3, 0.25, 0.4, 0.2], [0.8, 0.9, 0.85]
+    low, high = difference_interval(a, b, floor=0.1)
+    assert difference_interval(b, a, floor=0.1) == pytest.approx((-high, -low), abs=0.02)
+    assert low < -0.55 < high < 0  # every run of one beats every run of the other
+    assert difference_interval(a, b[:2], floor=0.1) is None
+    assert difference_interval(a, [0.8, 0.9, np.nan], floor=0.1) is None

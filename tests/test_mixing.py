@@ -1,9 +1,11 @@
 """Does mixing help: planted effects, none, families, settings, and sweeps that cannot tell."""
 
+import random
+
 import made_sweeps as made
 import pytest
 
-from gradscope.mixing import mixing_of, settings_of
+from gradscope.mixing import mixing_of
 from gradscope.sweep_results import sweep_result
 
 ACTS = ["relu", "selu", "tanh", "sigmoid"]
@@ -72,8 +74,10 @@ def test_mixes_within_a_layer_count_as_mixed():
 
 
 def test_without_learning_rates_it_says_so():
-    answer = mixing(lambda factors, seed, rng: noisy(rng), hidden=["64"]).answer
-    assert "at the one learning rate of the sweep, over 1 setting" in answer
+    found = mixing(lambda factors, seed, rng: noisy(rng), hidden=["64"])
+    assert "at the one learning rate of the sweep, over 1 setting" in found.answer
+    assert "rate" not in found.method
+    assert "the learning rate that did best" in mixing(lambda factors, seed, rng: noisy(rng), lr=["1", "2"]).method
 
 
 def test_wide_runs_cannot_tell():
@@ -94,11 +98,43 @@ def test_sweeps_that_do_not_ask_get_no_answer(factors):
     assert made.made(factors, lambda *_: 0.9).mixing is None
 
 
-def test_one_seed_gives_no_answer_and_unfinished_cells_are_left_out():
+def test_one_seed_and_an_untrained_sweep_give_no_answer():
     assert mixing(lambda *_: 0.9, seeds=1) is None
     cells = [made.cell(factors, 3) for factors in made.product_grid(2, ["relu", "tanh"])]
-    runs = [[made.run(seed, 0.9) for seed in (1, 2, 3)] for _ in cells]
-    assert len(settings_of(sweep_result(cells, runs).rows)[0].stacks) == 4
-    runs[1].pop()
-    assert len(settings_of(sweep_result(cells, runs).rows)[0].stacks) == 3
     assert mixing_of(sweep_result(cells, [[] for _ in cells]).rows) is None
+
+
+BASE = {"0.001": 0.3, "0.01": 0.95, "1": 0.2}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_stack_that_lacks_its_good_learning_rate_does_not_count(seed):
+    """Nothing depends on the stack; in a sample of the grid some stacks hold bad rates only."""
+    cells = random.Random(seed).sample(made.product_grid(2, ["relu", "tanh", "selu"], lr=BASE), 24)
+    found = made.made(cells, lambda factors, _, rng: BASE[factors["lr"]] + 0.002 * rng.normal(), seeds=4).mixing
+    assert "not trained at every learning rate" in found.answer
+    assert not found.overall or found.overall[0].verdict in ("no effect", "cannot tell")
+
+
+def test_a_sweep_in_which_no_stack_has_all_rates_says_why_there_is_no_answer():
+    cells = [made.cell(factors, 3) for factors in made.product_grid(2, ["relu", "tanh"], lr=BASE)]
+    runs = [[made.run(seed) for seed in (1, 2, 3)] if cell.factors["lr"] == "1" else [] for cell in cells]
+    found = sweep_result(cells, runs).mixing
+    assert (found.overall, found.settings) == ([], [])
+    assert found.answer.endswith(
+        "from this sweep: 4 stacks are not trained at every learning rate, and too few are left to compare."
+    )
+
+
+def test_blocks_in_one_column_count_as_mixed_and_linear_stacks_not_at_all():
+    layers = ["relu", "tanh", "relu+tanh", "none"]
+    found = made.made(made.product_grid(2, layers, act3=["none"]), lambda f, _, rng: noisy(rng), seeds=4).mixing
+    whole = found.overall[0]
+    assert (whole.pure, whole.mixed) == (6, 9)  # relu or tanh, behind or before none as well
+    assert found.answer.startswith("Mixing")
+    assert {effect.where for effect in found.overall} == {"all", "across families"}
+
+
+def test_a_setting_with_fewer_pure_stacks_than_two_is_left_out():
+    shares = made.grid(act1=["relu", "relu:1+tanh:3", "relu:3+tanh:1"])
+    assert made.made(shares, lambda *_: 0.9, seeds=4).mixing is None

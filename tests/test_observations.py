@@ -25,6 +25,12 @@ def test_the_two_activations_of_a_layer_are_one_factor():
     assert seen.codes.tolist() == [[0, 0, 1]]
 
 
+@pytest.mark.parametrize("text", ["relu+tanh", "relu:1+tanh:3", "tanh:0.75+relu:0.25", "relu+tanh+selu"])
+def test_blocks_that_stand_in_one_column_are_seen(text):
+    seen = observations(made.made([{"act1": "relu"}, {"act1": text}], lambda *_: 0.5, seeds=1).rows)
+    assert [is_pure(layers) for layers in seen.layers] == [True, False]
+
+
 def test_cells_without_a_run_are_none_and_failed_runs_are_bounded():
     cells = [made.cell({"lr": lr}, 2) for lr in "123"]
     runs = [[made.run(1, 0.9)], [], [made.run(1, float("nan")), made.run(2, -3.0)]]
@@ -46,6 +52,8 @@ def test_a_sweep_without_runs_has_no_observations():
         ((("relu",), ("relu",), ("none",)), True, ("relu-like",)),
         ((("relu", "tanh"), ("relu",)), False, ("relu-like", "sigmoid-like")),
         ((("softplus",),), True, ("softplus",)),
+        ((("relu:1", "tanh:3"),), False, ("relu-like", "sigmoid-like")),
+        ((("relu:1", "relu:3"), ("relu",)), True, ("relu-like",)),
         ((("none",),), False, ()),
     ],
 )

@@ -71,6 +71,7 @@ BAD = [
     (GOOD + "normalize: [a, 1]\n", "3:13: normalize[0]", "expected [mean, std] with two finite numbers, std above 0, got 'a'"),
     (GOOD + "normalize: per_feature\n", "3:12: normalize", "expected per-feature, or [mean, std] with two finite"),
     (GOOD + "normalize: [1, 2, 3]\n", "3:12: normalize", "std above 0, got [1, 2, 3]"),
+    (GOOD + "device: tpu\n", "3:9: device", "expected auto, cpu, cuda, cuda:0 or mps, got 'tpu'"),
     (GOOD + "device: gpu\n", "3:9: device", "got 'gpu'; did you mean 'cuda'?"),
     # stack and model
     ("data: digits\n", "1:1: stack", "or model: package.module:callable, got neither"),

@@ -66,6 +66,40 @@ BAD = [
     (OPEN + "grid: {activations: [[relu, rleu, relu]]}\n", "3:29: grid.activations[0][1]", "did you mean 'relu'?"),
     (OPEN + "grid: {activations: [[relu, relu]]}\n", "3:22: grid.activations[0]", "expected 3 entries, one for each"),
     (OPEN + "grid: {activations: [[elu, elu, elu], [elu, elu, elu]]}\n", "3:39: grid.activations[1]", "each stack only once"),
+    (
+        OPEN + "grid: {activations: [[[elu, relu], elu, elu], [elu, elu, elu], [[relu, elu], elu, elu]]}\n",
+        "3:64: grid.activations[2]",
+        "expected each stack only once, in whatever order the units of its layers are",
+    ),
+    *(
+        (
+            OPEN + f"grid: {{activations: [[{one}, elu, elu], [elu, elu, elu], [{other}, elu, elu]]}}\n",
+            f"3:{len(one) + len('grid: {activations: [[, elu, elu], [elu, elu, elu], ') + 1}: grid.activations[2]",
+            "got the network of [0] again: ",
+        )
+        for one, other in (
+            ("relu", "[relu, relu]"),
+            ("relu", "{relu: 4}"),
+            ("leaky_relu", "{leaky_relu: {negative_slope: 0.01}}"),
+            ("[relu, tanh]", "{relu: 0.5, tanh: 0.5}"),
+            ("{relu: 0.25, tanh: 0.75}", "{tanh: 3, relu: 1}"),
+        )
+    ),
+    (
+        OPEN + "grid: {activations: {product: [celu, {celu: {alpha: 1}}]}}\n",
+        "3:38: grid.activations.product[1]",
+        "expected each layer only once, got 'celu(alpha=1)', which has the units of celu",
+    ),
+    (
+        OPEN + "grid: {activations: {product: [elu, [elu, relu], {relu: 3, elu: 1}, [relu, elu]]}}\n",
+        "3:69: grid.activations.product[3]",
+        "expected each layer only once, got 'relu+elu', which has the units of elu+relu",
+    ),
+    (
+        OPEN + "grid: {activations: {pairs: [elu, relu, [relu, elu]]}}\n",
+        "3:41: grid.activations.pairs[2]",
+        "expected each layer only once, got 'relu+elu', which has the units of elu and relu",
+    ),
     (OPEN + "grid: {activations: [[{elu: 9, relu: 1}, elu, elu]]}\n", "3:23: grid.activations[0][0]", "the layer's 4 units"),
     (OPEN + "grid: {activations: {produkt: [relu]}}\n", "3:22: grid.activations.produkt", "did you mean 'product'?"),
     (OPEN + "grid: {activations: {output: none}}\n", "3:21: grid.activations", "expected either product or pairs, got neither"),

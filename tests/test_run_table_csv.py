@@ -6,6 +6,7 @@ import pytest
 from gradscope.errors import TraceError
 from gradscope.run_table_csv import read_csv
 from gradscope.sweep_results import save_results, sweep_result
+from gradscope.table_files import read_table
 
 
 def table_of(tmp_path, text):
@@ -52,9 +53,35 @@ def test_a_sweeps_own_table_has_the_runs_of_the_sweep(tmp_path):
     assert table.notes == ("2 of its networks are not trained yet",)
 
 
+def test_a_run_that_diverged_counts_as_at_chance_and_is_no_missing_one(tmp_path):
+    result = sweep_result([made.cell({"lr": "9"}, 3)], [[made.run(1, float("nan")), made.run(2, 0.5)]])
+    save_results(result, tmp_path)
+    of_csv, of_json = read_table(tmp_path / "results.csv"), read_table(tmp_path)
+    assert [row.values for row in of_csv.rows] == [row.values for row in of_json.rows] == [(0.1, 0.5)]
+    assert of_csv.notes == of_json.notes
+    assert of_csv.notes[1] == "1 run without a finite metric counts as at chance"
+
+
+def test_a_sweeps_table_tells_its_metric_and_chance(tmp_path):
+    runs = [made.run(seed, -3.0, metric="r2", chance=0.0) for seed in (1, 2)]
+    save_results(sweep_result([made.cell({"lr": "9"}, 2)], [runs]), tmp_path)
+    found = read_csv(tmp_path / "results.csv")
+    assert (found.metric, found.chance, found.rows[0].values) == ("r2", 0.0, (0.0, 0.0))
+
+
+@pytest.mark.parametrize(("text", "values"), [("inf,-inf", (0.1, 0.1)), ("nan,0.9", (0.1, 0.9)), (",0.9", (0.9,))])
+def test_what_is_not_finite_is_a_run_that_failed(tmp_path, text, values):
+    found = table_of(tmp_path, f"lr,run1,run2\n0.1,{text}\n").rows[0]
+    assert found.values == values
+    assert found.std_err is None or found.std_err >= 0
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("lr,run1,run2\n1,1e200,-1e200\n", r"table\.csv:2: run1: expected a share \(0\.97\), .*, got '1e200'"),
+        ("lr,accuracy\n1,-0.5\n", r"table\.csv:2: accuracy: expected a share"),
+        ("lr,accuracy\n1,1.2\n", r"table\.csv:2: accuracy: expected a share"),
         ("", "a header and rows below it, got 0 lines"),
         ("act1,accuracy\n", "got 1 lines"),
         ("act1,loss\nrelu,1\n", "expected a column run1, mean or accuracy, got act1, loss"),

@@ -27,7 +27,7 @@ KILLS = int(os.environ.get("GRADSCOPE_KILLS", "3"))
 RECIPE = """
 data: digits
 stack: {}
-training: {epochs: 8}
+training: {epochs: 5}
 grid:
   hidden: [[12, 8], [9, 7], [8, 8], [7, 9]]
   lr: [0.1, 0.05]
@@ -129,9 +129,9 @@ def assert_trained_once(folder: Path) -> None:
 
 
 def test_workers_end_with_a_parent_that_is_killed_in_the_midst_of_a_training(recipe: Path, tmp_path: Path) -> None:
-    recipe.write_text(RECIPE.replace("epochs: 8", "epochs: 5000"))
+    recipe.write_text(RECIPE.replace("epochs: 5", "epochs: 5000"))
     sweep = Sweep(recipe, tmp_path / "long")
-    sweep.wait_for(lambda: sweep.lines() == 1 and all(is_busy(worker) for worker in sweep.workers()))
+    sweep.wait_for(lambda: [is_busy(worker) for worker in sweep.workers()] == [True, True])
     workers = sweep.workers()
     assert len(workers) == 2
     sweep.process.kill()

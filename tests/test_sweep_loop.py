@@ -64,12 +64,12 @@ def loop(
     folder: Path, tasks: Sequence[PopulationTask], script: Script = trains, watched: Watched | None = None, slots: int = 2
 ) -> tuple[Ended, Scripted]:
     engine = Scripted(script, slots)
-    with Journal(folder, {}) as journal:
+    with Journal(folder) as journal:
         return train_all(tasks, engine, journal, watched or Watched()), engine
 
 
 def kept(folder: Path) -> set[str]:
-    with Journal(folder, {}) as journal:
+    with Journal(folder) as journal:
         return set(journal.found.runs)
 
 
@@ -140,7 +140,7 @@ def test_a_journal_that_cannot_be_written_ends_it(tmp_path: Path, monkeypatch: p
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    with Journal(tmp_path, {}) as journal:
+    with Journal(tmp_path) as journal:
         monkeypatch.setattr("gradscope.journal.os.write", full)
         with pytest.raises(WriteError, match=r"journal\.jsonl: cannot be written: No space left on device; what stands there"):
             train_all([task_of(0)], Scripted(trains), journal, Watched())
@@ -162,7 +162,7 @@ def test_what_finishes_while_it_stops_is_kept(tmp_path: Path) -> None:
 
     stop = iter([False, True])
     engine = Late(trains)
-    with Journal(tmp_path, {}) as journal:
+    with Journal(tmp_path) as journal:
         ended = train_all([task_of(0), task_of(1), task_of(2)], engine, journal, Watched(should_stop=lambda: next(stop)))
     assert ended.interrupted
     assert set(ended.runs) == {"0.0", "1.0"}
@@ -174,7 +174,7 @@ def test_it_does_not_wait_for_ever_for_what_does_not_stop(tmp_path: Path, monkey
             return []
 
     monkeypatch.setattr(sweep_loop, "STOP_S", 0.05)
-    with Journal(tmp_path, {}) as journal:
+    with Journal(tmp_path) as journal:
         stop = iter([False, True])
         ended = train_all([task_of(0)], Deaf(trains), journal, Watched(should_stop=lambda: next(stop)))
     assert ended.interrupted
@@ -199,6 +199,19 @@ def test_no_population_is_begun_that_would_not_end_in_time(tmp_path: Path, clock
     assert engine.begun == [0, 1, 2]
     assert ended.out_of_time
     assert not ended.interrupted
+
+
+def test_how_long_earlier_ones_took_is_known_from_the_start(tmp_path: Path, clock: list[float]) -> None:
+    """Else each start begins what it cannot end, and throws it away."""
+
+    def script(task: PopulationTask) -> Iterator[Event]:
+        clock[0] += 10 * len(task.members)
+        yield finished(task, 10.0 * len(task.members))
+
+    tasks = [task_of(0, 3), task_of(1, 1)]
+    ended, engine = loop(tmp_path, tasks, script, Watched(limit_s=15.0, known=(4.0, 40.0)), slots=1)
+    assert engine.begun == [1]
+    assert ended.out_of_time
 
 
 def test_a_shorter_population_fills_the_time_that_is_left(tmp_path: Path, clock: list[float]) -> None:

@@ -78,6 +78,46 @@ def test_on_a_gpu_seeds_share_a_population_as_far_as_memory_goes() -> None:
     assert members(planned(cells, room)) == [[(1, 0), (1, 1)], [(2, 0), (2, 1)]]
 
 
+def test_a_small_sweep_is_of_more_than_one_population() -> None:
+    """Else one core works, and a kill costs all of it."""
+    names = ("relu", "tanh", "selu", "sigmoid")
+    cells = cells_of(*[recipe_of(f"{a}, {b}, none", seeds=2) for a in names for b in names])
+    assert [len(task.members) for task in planned(cells)] == [8, 8, 8, 8]
+
+
+def test_of_a_large_sweep_as_many_train_together_as_the_room_allows() -> None:
+    cells = cells_of(*[recipe_of(lr=i / 100, seeds=16) for i in range(1, 65)])
+    assert {len(task.members) for task in planned(cells)} == {16}
+
+
+def test_the_published_sweep_trains_four_at_a_time() -> None:
+    names = ("relu", "tanh", "selu", "sigmoid")
+    cells = cells_of(*[recipe_of(f"{a}, {b}, none", hidden=(500, 256), seeds=5) for a in names for b in names])
+    tasks = plan(cells, lambda recipe: Shape(784, 10, 18750), keys_of, Room(sweep_plan.CACHE_BYTES))
+    assert [members([task])[0] for task in tasks] == [
+        [(seed, i + j) for j in range(4)] for seed in range(1, 6) for i in range(0, 16, 4)
+    ]
+
+
+def test_a_population_on_a_gpu_lasts_no_longer_than_one_cares_to_lose() -> None:
+    cells = cells_of(recipe_of(hidden=(500, 256), seeds=320))
+    brief, long = (
+        plan(cells, lambda recipe, steps=steps: Shape(784, 10, steps), keys_of, GPU)  # type: ignore[misc]
+        for steps in (1000, 187_500)
+    )
+    assert [len(task.members) for task in brief] == [320]
+    assert {len(task.members) for task in long} == {26, 27}  # 28 would move as much as is allowed
+
+
+@pytest.mark.parametrize("name", ["rrelu", "mine.acts:noisy", "[relu, {rrelu: {lower: 0.01, upper: 0.9}}]"])
+def test_what_draws_random_numbers_trains_alone(name: str) -> None:
+    """All members of a population draw from one stream: the others would be part of the result."""
+    cells = cells_of(recipe_of(f"{name}, relu, none"), recipe_of("tanh, relu, none"), recipe_of("relu, relu, none"))
+    found = members(planned(cells))
+    assert [pairs for pairs in found if (1, 0) in pairs or (2, 0) in pairs] == [[(1, 0)], [(2, 0)]]
+    assert [(1, 1), (1, 2), (2, 1), (2, 2)] in found
+
+
 @pytest.mark.parametrize(
     "other",
     [recipe_of(hidden=(8, 7)), recipe_of(lr=0.2), recipe_of(epochs=2), recipe_of(data="mnist")],

@@ -41,6 +41,10 @@ class WorkerCrashedError(RayError):
     pass
 
 
+class RayTaskError(RayError):
+    pass
+
+
 class StandIn(types.ModuleType):
     """What of Ray the engine uses, in this process: a task runs when its result is asked for."""
 
@@ -51,7 +55,7 @@ class StandIn(types.ModuleType):
         self.address: str | None = None
         self.is_up = False
         self.cancelled: list[object] = []
-        self.crashes = False
+        self.crashes: RayError | None = None
 
     def init(self, address: str, **options: object) -> None:
         if address == "nowhere:1":
@@ -79,7 +83,7 @@ class StandIn(types.ModuleType):
         if reference in self.cancelled:
             raise TaskCancelledError
         if self.crashes:
-            raise WorkerCrashedError("The worker died unexpectedly.\nMemory")
+            raise self.crashes
         return reference()
 
     def cancel(self, reference: object, *, force: bool) -> None:
@@ -176,13 +180,23 @@ def test_a_population_on_a_gpu_has_one_of_its_own(ray: StandIn, settings: Settin
 
 
 def test_what_ray_gives_up_is_given_up(ray: StandIn, settings: Settings) -> None:
-    ray.crashes = True
+    ray.crashes = WorkerCrashedError("The worker died unexpectedly.\nMemory")
+    assert told(settings) == "Ray gave it up after 3 retries: WorkerCrashedError: Memory"
+
+
+def test_what_a_task_raises_is_not_said_to_have_been_tried_again(ray: StandIn, settings: Settings) -> None:
+    ray.crashes = RayTaskError("ray::_train()\nModuleNotFoundError: No module named 'gradscope'")
+    assert told(settings) == "it failed on the cluster: RayTaskError: ModuleNotFoundError: No module named 'gradscope'"
+
+
+def told(settings: Settings) -> object:
+    """What is said of a population that fails."""
     with closing(RayEngine()) as engine:
         engine.begin(settings)
         engine.start(task_of(3))
         (event,) = engine.wait(0.0)
     assert isinstance(event, Failed)
-    assert event.error == "Ray gave it up after 3 retries: WorkerCrashedError: Memory"
+    return event.error
 
 
 def test_what_is_cancelled_has_stopped(ray: StandIn, settings: Settings) -> None:

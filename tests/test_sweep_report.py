@@ -24,7 +24,7 @@ def test_numbers_that_are_not_finite_are_null():
     result = made.made(made.grid(lr=[0.1]), lambda *_: float("nan"), seeds=1)
     row = json.loads(result.to_json())["rows"][0]
     assert row["values"] == [None]
-    assert row["mean"] is None
+    assert row["std"] is None
 
 
 def test_a_sweep_knows_how_many_networks_are_missing():

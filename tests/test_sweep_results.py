@@ -107,10 +107,19 @@ def test_cells_of_different_metrics_are_told_apart():
     assert [row.metric for row in result.rows] == ["accuracy", "r2"]
 
 
-def test_a_regression_without_a_lower_end_has_an_interval_within_bounds():
-    row = row_of(*(made.run(seed, value, metric="r2", chance=0.0) for seed, value in enumerate([0.9, -50.0, 0.8], start=1)))
-    assert row.mean < 0
-    assert 0 <= row.interval[0] < row.interval[1] <= 1
+@pytest.mark.parametrize("bad", [float("nan"), float("-inf"), -50.0])
+def test_mean_deviation_and_interval_are_of_the_same_bounded_values(bad):
+    row = row_of(*(made.run(seed, value, metric="r2", chance=0.0) for seed, value in enumerate([0.9, bad, 0.8], start=1)))
+    assert row.mean == pytest.approx((0.9 + 0.0 + 0.8) / 3)
+    assert row.std == pytest.approx(statistics.stdev([0.9, 0.0, 0.8]))
+    assert 0 <= row.interval[0] < row.mean < row.interval[1] <= 1
+
+
+def test_runs_whose_numbers_are_not_finite_have_collapsed_and_diverged():
+    row = row_of(
+        made.run(1, float("nan")), made.run(2, 0.1, [made.finding("non-finite", None)]), made.collapsed_run(3), made.run(4)
+    )
+    assert (row.collapsed, row.diverged) == ([1, 2, 3], [1, 2])
 
 
 def test_what_is_saved_is_read_again_and_the_same_bytes_each_time(tmp_path):
@@ -133,3 +142,10 @@ def test_a_folder_that_is_gone_is_one_line(tmp_path):
 def test_runs_for_other_cells_than_there_are_are_refused():
     with pytest.raises(ValueError, match="zip"):
         sweep_result([made.cell(ONE[0])], [])
+
+
+def test_a_sweep_of_which_nothing_is_trained_is_saved_all_the_same(tmp_path):
+    cells = [made.cell(factors) for factors in made.product_grid(2)]
+    save_results(sweep_result(cells, [[] for _ in cells]), tmp_path)
+    assert load_result(tmp_path).unfinished == 80
+    assert (tmp_path / "heatmap.svg").read_text().count('class="none"') == 17  # the cells and the legend

@@ -21,7 +21,7 @@ def small(command=""):
 def test_columns_stand_in_order():
     header = small().splitlines()[1]
     assert header.startswith(
-        "act1,act2,lr,seeds,missing,mean,std,low,high,distinct,collapsed,first_step,findings,run1,run2,run3"
+        "act1,act2,lr,seeds,missing,metric,chance,mean,std,low,high,distinct,collapsed,first_step,findings,run1,run2,run3"
     )
     assert "common_mode_1,common_mode_2,common_mode_3" in header
     assert header.endswith("nonpositive_weight_frac_1,nonpositive_weight_frac_2,nonpositive_weight_frac_3")
@@ -47,7 +47,15 @@ def test_missing_seeds_leave_their_places_empty():
 
 def test_a_cell_that_is_not_trained_has_no_numbers():
     text = results_csv(sweep_result([made.cell({"lr": "0.1"}, 2)], [[]]))
-    assert text.splitlines()[-1] == "0.1,0,2,,,,,,,,,,"
+    assert text.splitlines()[-1] == "0.1,0,2,,,,,,,,,,,,"
+
+
+def test_a_run_without_a_finite_metric_is_nan_and_not_an_empty_place():
+    result = sweep_result([made.cell({"lr": "9"}, 3)], [[made.run(1, float("nan")), made.run(2, 0.5)]])
+    row = table(results_csv(result))[0]
+    assert (row["run1"], row["run2"], row["run3"]) == ("nan", "0.500000", "")
+    assert (row["mean"], row["metric"], row["chance"]) == ("0.300000", "accuracy", "0.100000")
+    assert [epoch["metric"] for epoch in table(epochs_csv(result))] == ["nan", "nan", "0.250000", "0.500000"]
 
 
 def test_epochs_have_one_row_for_each_seed_and_epoch():
@@ -69,7 +77,7 @@ def test_layers_are_in_the_order_of_their_numbers_whatever_the_depths():
     assert (rows[0]["act_rms_1"], rows[0]["act_rms_11"], rows[1]["act_rms_11"]) == ("2", "", "1")
 
 
-def test_numbers_that_are_not_finite_are_empty_or_inf():
-    run = made.run(1, float("nan"), start={"1.relu": {"common_mode": float("inf"), "grad_rms": float("nan")}})
+def test_statistics_that_are_not_finite_are_empty_or_inf():
+    run = made.run(1, 0.9, start={"1.relu": {"common_mode": float("inf"), "grad_rms": float("nan")}})
     row = table(results_csv(sweep_result([made.cell({"lr": "0.1"}, 1)], [[run]])))[0]
-    assert (row["mean"], row["run1"], row["common_mode_1"], row["grad_rms_1"]) == ("", "", "inf", "")
+    assert (row["common_mode_1"], row["grad_rms_1"]) == ("inf", "")

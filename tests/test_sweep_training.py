@@ -5,7 +5,7 @@ import pytest
 import torch
 from networks import class_data, names, population
 
-from gradscope.cell import Planned, PopulationTask, run_key
+from gradscope.cell import Planned, PopulationTask, run_keys
 from gradscope.diagnosis import diagnose
 from gradscope.recipe_file import parse_recipe
 from gradscope.sweep_training import Interrupted, SweepTraining, train_task
@@ -25,9 +25,13 @@ def recipe(activations="[relu, sigmoid, relu]", norm="none", lr=0.1):
     return parse_recipe(TEXT.format(activations=activations, norm=norm, lr=lr))
 
 
+def key_of(recipe, seed):
+    return run_keys(recipe, (seed,))[seed]
+
+
 def task(*recipes, seeds=(1, 2)):
     pairs = [(cell, seed, r) for seed in seeds for cell, r in enumerate(recipes)]
-    return PopulationTask(0, tuple(Planned(cell, seed, run_key(r, seed), r) for cell, seed, r in pairs))
+    return PopulationTask(0, tuple(Planned(cell, seed, key_of(r, seed), r) for cell, seed, r in pairs))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +42,7 @@ def data():
 def test_each_run_is_what_training_the_network_alone_gives(data):
     recipes = [recipe(), recipe("[tanh, tanh, none]")]
     runs = train_task(task(*recipes), data, SweepTraining(CPU))
-    assert [(run.key, run.seed) for run in runs] == [(run_key(r, seed), seed) for seed in (1, 2) for r in recipes]
+    assert [(run.key, run.seed) for run in runs] == [(key_of(r, seed), seed) for seed in (1, 2) for r in recipes]
     for run, (r, seed) in zip(runs, [(r, seed) for seed in (1, 2) for r in recipes], strict=True):
         network = population(r.stack, seeds=[seed])
         shares = []

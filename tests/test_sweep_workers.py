@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -126,7 +127,7 @@ def test_a_mistake_in_a_recipe_keeps_its_faults_on_the_way(engine: ProcessEngine
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, RecipeError)
     assert [fault.split(":")[0] for fault in failed.error.faults] == ["recipe"]
-    assert "fit into memory" in failed.error.faults[0]
+    assert failed.error.faults[0].endswith("try a smaller batch_size, narrower hidden layers, or fewer --jobs")
 
 
 def test_a_fault_of_gradscope_s_own_is_a_line(engine: ProcessEngine) -> None:
@@ -136,6 +137,20 @@ def test_a_fault_of_gradscope_s_own_is_a_line(engine: ProcessEngine) -> None:
     assert isinstance(failed, Failed)
     assert str(failed.error).startswith("gradscope failed: KeyError: ")
     assert str(failed.error).endswith("please report it")
+
+
+def test_samples_that_cannot_be_read_are_named_and_the_process_lives(tmp_path: Path) -> None:
+    """They were said to be a process that died, and tried three times."""
+    gone = str(tmp_path / "gone")
+    with closing(SampleFile(load_data("digits").flattened())) as file, closing(ProcessEngine(1)) as engine:
+        engine.begin(Settings({samples_key(recipe_of()): replace(file.shared, path=gone)}))
+        engine.start(task_of(recipe_of()))
+        failed = until(engine, Failed)[-1]
+        assert isinstance(failed, Failed)
+        assert (
+            failed.error == f"the system refused: [Errno 2] No such file or directory: '{gone}'; the same command tries again"
+        )
+        assert is_alive(engine.processes[0])
 
 
 def test_processes_hear_no_interrupt(engine: ProcessEngine) -> None:

@@ -18,6 +18,7 @@ from networks import (
 from torch import nn
 
 from gradscope.errors import CodeError, GradscopeError
+from gradscope.member_traces import build_traces
 from gradscope.recipe import Training
 from gradscope.schedule import every
 from gradscope.training import BatchOrder, Watching, make_optimizer, steps_per_epoch, task_of, train
@@ -102,6 +103,15 @@ def test_an_interruption_keeps_what_was_recorded():
         assert np.array_equal(values, full.site_statistics[name][:8], equal_nan=True)
     assert trace.evaluation_steps.tolist() == [0, 5, 8]
     assert flushed[-1] == done.traces
+
+
+def test_without_anyone_to_flush_to_traces_are_made_once(monkeypatch):
+    monkeypatch.setattr("gradscope.training.FLUSH_S", -1.0)
+    monkeypatch.setattr("gradscope.training.FIRST_FLUSH_S", -1.0)
+    made, make = [], build_traces
+    monkeypatch.setattr("gradscope.training.build_traces", lambda *given: made.append(make(*given)) or made[-1])
+    done = run(population(stack()), class_data())
+    assert made == [done.traces]
 
 
 def test_a_flush_in_between_changes_nothing(monkeypatch):

@@ -101,3 +101,38 @@ def test_the_share_of_ranks_of_one_factor_is_kruskal_and_wallis():
     n = len(r)
     h = (n - 1) * between(r, groups.tolist()) / sum((x - (n + 1) / 2) ** 2 for x in r)
     assert found.share(found.factors[0]) == pytest.approx(h / (n - 1))
+
+
+def sample_of(rng, levels, size):
+    points = np.array(list(itertools.product(*map(range, levels))))
+    return points[rng.choice(len(points), size, replace=False)].T
+
+
+def test_pairs_are_not_told_where_their_model_fits_anything():
+    """A tenth of a grid of three factors of ten levels: noise alone would read as pairs."""
+    rng = np.random.default_rng(6)
+    found = variance_shares(rng.normal(size=100), np.arange(100), sample_of(rng, (10, 10, 10), 100))
+    assert np.isnan(found.pairs)
+    assert np.isnan(found.higher)
+    assert found.interactions > 0.5 * found.total
+
+
+def test_pairs_of_a_sample_are_told_where_cells_are_many():
+    rng = np.random.default_rng(7)
+    codes = sample_of(rng, (4, 4, 4, 4), 200)
+    found = variance_shares((codes[0] == codes[1]) * 1.0, np.arange(200), codes)
+    assert found.pairs == pytest.approx(found.interactions)
+    assert found.higher == pytest.approx(0, abs=1e-9)
+
+
+def test_more_columns_than_anyone_waits_for_leave_pairs_unknown():
+    rng = np.random.default_rng(8)
+    codes = rng.integers(0, 4, size=(20, 60))
+    found = variance_shares((codes[0] * codes[1] == 9) * 1.0, np.arange(60), codes)
+    assert np.isnan(found.pairs)
+
+
+def test_what_two_factors_do_together_is_their_pairs_share_even_where_the_grid_has_holes():
+    rng = np.random.default_rng(9)
+    found = variance_shares(rng.normal(size=12), np.arange(12), sample_of(rng, (4, 4), 12))
+    assert (found.pairs, found.higher) == (pytest.approx(found.interactions), 0.0)

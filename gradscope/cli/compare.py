@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from gradscope.comparing import Comparison
+    from gradscope.comparison import Comparison
 
 FORMATS = ("text", "json", "csv")
 PLACE = click.Path(path_type=Path)
+EXAMPLE = """\b
+With --where-a and --where-b two parts of one sweep are compared:
+  gradscope compare S S --where-a norm=batchnorm-last --where-b norm=batchnorm-all"""
 
 
 def _wanted(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -21,26 +25,30 @@ def _wanted(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
         name, _, wanted = value.partition("=")
         if not (name and wanted):
             raise click.BadParameter(f"expected NAME=VALUE such as norm=none, got '{value}'", ctx, param)
-        found[name.strip()] = wanted.strip()
+        name, wanted = name.strip(), wanted.strip()
+        if found.setdefault(name, wanted) != wanted:
+            raise click.BadParameter(f"expected one value of {name}, got {found[name]} and {wanted}", ctx, param)
     return found
 
 
-@click.command()
+def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Return an option's number, which a range of click's lets be NaN."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"expected a finite number, got {value:g}", ctx, param)
+    return value
+
+
+@click.command(epilog=EXAMPLE)
 @click.argument("a", type=PLACE)
 @click.argument("b", type=PLACE)
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to print it.")
 @click.option("--rows", "which", type=click.Choice(["all", "different"]), help="Text: different, json and csv: all.")
-@click.option("--points", type=click.FloatRange(min=0), show_default="0.5",
-              help="Rows agree within so many points (0.5: half a per cent) ...")  # fmt: skip
-@click.option("--errors", type=click.FloatRange(min=0), show_default="3",
-              help="... or within so many standard errors of both together, if that is more.")  # fmt: skip
-@click.option(
-    "--where",
-    multiple=True,
-    callback=_wanted,
-    metavar="NAME=VALUE",
-    help="Only rows with this value of a factor; may be repeated.",
-)
+@click.option("--points", type=click.FloatRange(min=0), callback=_finite,
+              help="Rows agree within so many points (default: 0.5, half a per cent) ...")  # fmt: skip
+@click.option("--errors", type=click.FloatRange(min=0), callback=_finite,
+              help="... or within so many standard errors of both together (default: 3), if that is more.")  # fmt: skip
+@click.option("--where", multiple=True, callback=_wanted, metavar="NAME=VALUE",
+              help="Only rows with this value of a factor; may be repeated.")  # fmt: skip
 @click.option("--where-a", multiple=True, callback=_wanted, metavar="NAME=VALUE", help="The same for A only.")
 @click.option("--where-b", multiple=True, callback=_wanted, metavar="NAME=VALUE", help="The same for B only.")
 def compare(
@@ -60,9 +68,6 @@ def compare(
     (act1a, act1b, ... for two in a layer), other factors such as lr, and accuracy, mean, or run1, run2, ...
 
     A published table of weights <= 0 by epoch (nonpositive_weights, total_weights) is compared with a sweep's epochs.csv.
-
-    With --where-a and --where-b two parts of one sweep are compared:
-    gradscope compare S S --where-a norm=batchnorm-last --where-b norm=batchnorm-all
     """
     from gradscope.cli import EXIT_DONE
     from gradscope.cli.report import put

@@ -18,7 +18,8 @@ def stop_on_interrupt() -> Iterator[list[bool]]:
         if stop[0]:
             raise KeyboardInterrupt
         stop[0] = True
-        click.echo("\ngradscope: stopping after this step; press Ctrl-C again to stop at once", err=True)
+        again = "press Ctrl-C again" if number == signal.SIGINT else "send SIGTERM again"
+        click.echo(f"\ngradscope: stopping after this step; {again} to stop at once", err=True)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

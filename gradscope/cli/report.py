@@ -16,7 +16,7 @@ from gradscope.renderers import FORMATS, load_renderer
 if TYPE_CHECKING:
     from gradscope.report import Report
 
-MAKES_ONE = "`gradscope diagnose RECIPE` makes one, or gradscope.watch(model, optimizer, log_dir)"
+MAKES_ONE = "`gradscope diagnose RECIPE` makes one, or gradscope.watch(model, optimizer, log_dir); name a sweep itself"
 FILES = ("report.json", "watch.json")
 DEPTHS = ("*", "*/*")  # where runs lie below a folder of runs: runs/<recipe>/<run>
 
@@ -25,11 +25,13 @@ DEPTHS = ("*", "*/*")  # where runs lie below a folder of runs: runs/<recipe>/<r
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True, help="How to print it.")
 def report(run: Path, form: str) -> int:
-    """Show the diagnosis of RUN again.
+    """Show the diagnosis of RUN again, or the table of a sweep.
 
     RUN is a run's folder, the log_dir of a gradscope.watch, a report.json, or a folder above runs: then the newest of them is
-    shown.
+    shown. Of a sweep it is the folder, or its results.json.
     """
+    if _is_sweep(run):
+        return _show_sweep(run, form)
     found = _run_of(run)
     if found not in (run, run.parent):
         click.echo(f"gradscope: showing the newest run, {found}", err=True)
@@ -38,6 +40,22 @@ def report(run: Path, form: str) -> int:
     saved = _report_of(found)
     show(saved, form, found)
     return EXIT_CANNOT_JUDGE if saved.verdict == "undecided" else EXIT_DONE
+
+
+def _is_sweep(path: Path) -> bool:
+    """Tell whether a path means a sweep: its folder or its results, finished or not."""
+    from gradscope.sweep_report import FILE_NAME
+
+    return path.name == FILE_NAME if path.is_file() else (path / FILE_NAME).is_file() and not _is_run(path)
+
+
+def _show_sweep(path: Path, form: str) -> int:
+    from gradscope.cli import EXIT_DONE
+    from gradscope.cli.sweep_table import table_of
+    from gradscope.sweep_report import load_result
+
+    put(table_of(load_result(path), form, path if path.is_dir() else path.parent))
+    return EXIT_DONE
 
 
 def show(report: Report, form: str, run_folder: Path | None) -> None:

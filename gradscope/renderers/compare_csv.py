@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from gradscope.comparing import Comparison
+from gradscope.comparison import Comparison
 from gradscope.sweep_tables import share
 
 COLUMNS = (

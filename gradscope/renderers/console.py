@@ -24,6 +24,7 @@ from gradscope.renderers.wording import basis, confidences, counted, is_watched,
 from gradscope.report import Report
 
 INDENT = 2
+PLAIN_WIDTH = 80  # where COLUMNS says 0, as it does under some terminals that do not know
 OWN_CODE = re.compile(r"GS\d{3}")  # rules of third parties have no page to show
 VERDICT_STYLES = {"sick": "bold red", "healthy": "bold green", "undecided": "bold yellow"}
 
@@ -46,7 +47,8 @@ class ConsoleRenderer(Renderer):
 
 def stdout_console() -> Console:
     """Return a console for stdout: no ANSI codes without a terminal or under NO_COLOR, else what rich finds fit."""
-    return Console(color_system=None if os.environ.get("NO_COLOR") else "auto")
+    width = PLAIN_WIDTH if os.environ.get("COLUMNS") == "0" else None  # rich would print nothing at all
+    return Console(color_system=None if os.environ.get("NO_COLOR") else "auto", width=width)
 
 
 def print_report(report: Report, *, console: Console, run_folder: Path | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -48,3 +49,12 @@ class Page:
         grid.add_column(overflow="fold")
         grid.add_row(Text(label, style), text)
         return grid
+
+
+def fits(widths: Sequence[int], page: Page) -> bool:
+    """Tell whether columns of these widths, one blank between two, find room on the page.
+
+    >>> fits([40, 39], Page(80, "utf-8")), fits([40, 40], Page(80, "utf-8"))
+    (True, False)
+    """
+    return sum(widths) + len(widths) - 1 <= page.width

@@ -16,7 +16,7 @@ VIRIDIS: Sequence[Color] = (
 LEAST_ERROR = 1e-3  # 1 - metric; better is not told apart
 NARROWEST = 1.05  # ratio of errors that the whole scale spans at least, so that noise is not painted in all colours
 
-NEAREST = 0.12  # of the legend's width: so far is a tick from the ends, lest their numbers touch
+NEAREST = 0.2  # of the legend's width: so far is a tick from the ends, lest their numbers touch
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,14 @@ class Scale:
         return red, green, blue
 
     def ticks(self) -> list[float]:
-        """Return round values within the scale, for its legend."""
+        """Return round values within the scale, for its legend; no two of them so near that their numbers touch."""
         steps = (0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
         inner = [step for step in steps if self.low < step < self.high and NEAREST < self.place(step) < 1 - NEAREST]
-        return [self.low, *inner, self.high] if self.high > self.low else [self.low]
+        apart: list[float] = []
+        for step in inner:
+            if not apart or self.place(step) - self.place(apart[-1]) >= NEAREST:
+                apart.append(step)
+        return [self.low, *apart, self.high] if self.high > self.low else [self.low]
 
 
 def text_color(behind: Color) -> str:

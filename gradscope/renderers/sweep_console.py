@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gradscope.cell_factors import layers_of, others_of, stack_text
-from gradscope.renderers.console_page import Page
+from gradscope.renderers.console_page import Page, fits
 from gradscope.renderers.sweep_factors import factor_blocks, mixing_blocks
 from gradscope.renderers.sweep_heat import heat_table
-from gradscope.renderers.wording import counted, fixed, number
+from gradscope.renderers.wording import counted, fixed, longest_word, number
 from gradscope.sweep_report import CellRow, SweepResult
 
 INDENT = 2
@@ -66,10 +66,11 @@ def _sections(result: SweepResult, page: Page) -> Iterator[tuple[str, Iterable[R
         return
     what = f"{result.metric} on the test samples"
     if len(rows) <= MOST_ROWS:
-        yield f"CELLS, {what}, best first", [cell_table(rows, result, page)]
+        yield f"CELLS, {what}, best first", [cell_table(rows, result, page), *_legend(rows, page)]
     else:
         yield f"BEST {AT_EACH_END} of {counted(len(rows), 'cell')}, {what}", [cell_table(rows[:AT_EACH_END], result, page)]
-        yield f"WORST {AT_EACH_END}", [cell_table(rows[-AT_EACH_END:], result, page)]
+        worst = rows[-AT_EACH_END:]
+        yield f"WORST {AT_EACH_END}", [cell_table(worst, result, page), *_legend([*rows[:AT_EACH_END], *worst], page)]
     heat = heat_table(result, page)
     if heat is not None:
         yield heat[0], [heat[1]]
@@ -87,17 +88,29 @@ def cell_table(rows: Sequence[CellRow], result: SweepResult, page: Page) -> Tabl
     cells = [_cells(row, names, has_stack=has_stack) for row in rows]
     titles = [*(["activations"] if has_stack else []), *names, "mean", "std", f"{100 * result.confidence:g} %", "coll."]
     widths = [max(len(line[i]) for line in [titles, *cells]) for i in range(len(titles))]
-    with_interval = sum(widths) + len(widths) + LEAST_FINDING <= page.width
+    with_interval = sum(widths) + len(widths) + LEAST_FINDING <= page.width and any(row.interval for row in rows)
     table = Table.grid(padding=(0, 1, 0, 0))
     shown = [i for i, title in enumerate(titles) if with_interval or "%" not in title]
+    has_room = fits([*(widths[i] for i in shown), LEAST_FINDING], page)
     for i in shown:
         is_text = i < len(names) + has_stack
-        table.add_column(justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
+        least = longest_word(line[i] for line in [titles, *cells]) if has_room else None
+        table.add_column(justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold", min_width=least)
     table.add_column(overflow="fold")
     table.add_row(*(Text(titles[i], "dim") for i in shown), Text("found", "dim"))
     for row, line in zip(rows, cells, strict=True):
         table.add_row(*(page.text(line[i], _style(row)) for i in shown), page.text(_found(row), _style(row)))
     return table
+
+
+def _legend(rows: Sequence[CellRow], page: Page) -> Iterator[RenderableType]:
+    """Yield what the short titles mean, as far as there is something under them."""
+    said = ["coll. 1/3: 1 of 3 trained seeds collapsed"]
+    if any(_found(row) for row in rows):
+        said.append("found: the worst error, its seeds where it is not in all (1/3), its first step, and how many more (+2)")
+    if not any(row.interval for row in rows):
+        said.append("an interval of the mean takes three seeds")
+    yield page.text("; ".join(said), "dim")
 
 
 def _varies(name: str, result: SweepResult) -> bool:
@@ -120,10 +133,11 @@ def _style(row: CellRow) -> str:
 
 
 def _found(row: CellRow) -> str:
-    """Return the worst finding with the step from which on it stands, and how many more there are."""
+    """Return the worst finding with its seeds, the step from which on it stands, and how many more there are."""
     errors = [finding for finding in row.findings if finding.severity == "error"]
     if not errors:
         return ""
     place = f" at {errors[0].site}" if errors[0].site else ""
     more = f" +{len(errors) - 1}" if len(errors) > 1 else ""
-    return f"{errors[0].rule}{place}, step {number(errors[0].first_step)}{more}"
+    seeds = "" if len(errors[0].seeds) == len(row.seeds) else f" {len(errors[0].seeds)}/{len(row.seeds)}"
+    return f"{errors[0].rule}{place}{seeds}, step {number(errors[0].first_step)}{more}"

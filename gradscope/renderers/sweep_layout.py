@@ -54,8 +54,8 @@ class _Axis:
 def heat_map(result: SweepResult) -> HeatMap:
     """Return the layout of a sweep's heat map.
 
-    Of activations that vary the last layer's are the columns and those before it the rows; of other factors the one with the
-    most values is rows, the next one columns. Whatever is left over makes panels.
+    Of activations that vary the last layer's are the columns and those before it the rows; else what has the most values is
+    rows, the next one columns. Whatever is left over makes panels.
     """
     rows, columns, rest = _axes(result)
     of_row, of_column = (axis.texts(result.rows) for axis in (rows, columns))
@@ -80,7 +80,8 @@ def _axes(result: SweepResult) -> tuple[_Axis, _Axis, Part]:
     if len(layers) > 1:
         return _of_layers(layers[:-1]), _of_layers(layers[-1:]), _factors(names)
     if layers:
-        return _of_factor(names[:1]), _of_layers(layers), _factors(names[1:])
+        both = sorted([_of_layers(layers), _of_factor(names[:1])], key=lambda axis: -len(axis.texts(result.rows)))
+        return both[0], both[1], _factors(names[1:])
     return _of_factor(names[:1]), _of_factor(names[1:2]), _factors(names[2:])
 
 
@@ -98,7 +99,7 @@ def _varying_layers(rows: Sequence[CellRow]) -> list[int]:
 def _of_layers(numbers: Sequence[int]) -> _Axis:
     def part(row: CellRow) -> str:
         layers = layers_of(row.factors)
-        return stack_text([layers[i] for i in numbers if i < len(layers)])
+        return stack_text([layers[i] for i in numbers if i < len(layers)]) or ("no such layer" if layers else "")
 
     places = [str(i + 1) for i in numbers]
     title = f"activation of layer {places[0]}"

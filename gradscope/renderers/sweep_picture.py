@@ -16,11 +16,12 @@ PICTURE_FILE = "heatmap.svg"
 
 MARGIN, GAP = 16, 24
 HEIGHT, NARROWEST, WIDEST = 20, 46, 96  # of a cell, in pixels
-LETTER, BOLD_LETTER = 6.4, 7.0  # width of a character at 11 px, a little above the mean
+LETTER, BOLD_LETTER, TITLE_LETTER = 6.4, 7.0, 9.2  # widths of a character at 11 px and in the title, a little above the mean
 HEAD = 74  # title, what the marks mean, legend
 TITLES = 44  # panel title, column title and columns above the cells
 PAGE, LEAST_PAGE = 1500, 560  # panels stand side by side up to this width
 CORNER = 9  # side of the corner of a cell all of whose seeds collapsed
+CROSS = 6  # side of the cross in a cell some of whose seeds diverged
 LEGEND = 220
 
 STYLE = """
@@ -32,6 +33,7 @@ STYLE = """
   .row { text-anchor: end; }
   .column { text-anchor: middle; }
   .none { fill: none; stroke: #afb8c1; stroke-dasharray: 2 2; }
+  .cross { fill: none; stroke: #e5484d; stroke-width: 2; }
   .corner { fill: #e5484d; stroke: #fff; stroke-width: 1; }
   @media (prefers-color-scheme: dark) {
     svg { background: #0d1117; }
@@ -46,7 +48,7 @@ def sweep_picture(result: SweepResult) -> str:
     """Return the heat map as a stand-alone SVG; it follows the reader's light or dark page."""
     found = heat_map(result)
     scale = Scale.of(row.mean for row in result.rows)
-    frame = _Frame(found)
+    frame = _Frame(found, _headline(result))
     width, height = frame.size()
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">',
@@ -65,7 +67,7 @@ def sweep_picture(result: SweepResult) -> str:
 class _Frame:
     """Where panels, labels and cells are, in pixels; the panels of one band share the labels of their rows."""
 
-    def __init__(self, found: HeatMap) -> None:
+    def __init__(self, found: HeatMap, headline: str) -> None:
         longest = max(map(len, found.columns), default=0)
         self.cell = min(WIDEST, max(NARROWEST, round(longest * LETTER) + 8))
         self.labels = round(max(map(len, (*found.rows, found.row_title))) * LETTER) + 10
@@ -73,7 +75,8 @@ class _Frame:
         self.width = max(self.cell * len(found.columns), round(titles))
         self.height = TITLES + HEIGHT * len(found.rows)
         self.panels = len(found.panels)
-        self.abreast = max(1, min(self.panels, (PAGE - MARGIN - self.labels) // (self.width + GAP)))
+        self.least = max(LEAST_PAGE, 2 * MARGIN + round(len(headline) * TITLE_LETTER))
+        self.abreast = max(1, min(self.panels, (PAGE - 2 * MARGIN - self.labels + GAP) // (self.width + GAP)))
 
     def place(self, panel: int) -> tuple[int, int]:
         """Return the upper left corner of a panel's cells and titles."""
@@ -83,29 +86,36 @@ class _Frame:
     def size(self) -> tuple[int, int]:
         """Return width and height of the whole picture."""
         width = 2 * MARGIN + self.labels + self.abreast * (self.width + GAP) - GAP
-        return max(width, LEAST_PAGE), HEAD + math.ceil(self.panels / self.abreast) * (self.height + GAP)
+        return max(width, self.least), HEAD + math.ceil(self.panels / self.abreast) * (self.height + GAP)
 
 
 def _headline(result: SweepResult) -> str:
     seeds = max((len(row.seeds) for row in result.rows), default=0)
-    metric = result.metric or "metric"
-    what = f"mean {metric} of {seeds} seeds" if seeds > 1 else metric
+    if not seeds:
+        return f"{result.recipe}: {counted(len(result.rows), 'cell')}, none of them trained yet"
+    what = f"mean {result.metric} of {seeds} seeds" if seeds > 1 else result.metric
     return f"{result.recipe}: {what}, in per cent, {counted(len(result.rows), 'cell')}"
 
 
 def _head(result: SweepResult, scale: Scale) -> Iterator[str]:
     yield f'<text class="title" x="{MARGIN}" y="26">{escape(_headline(result))}</text>'
     y = 40
-    yield f'<g transform="translate({MARGIN} {y})">'
-    yield from _legend(scale)
-    yield "</g>"
-    x = MARGIN + LEGEND + 40
+    x = MARGIN
+    if any(row.seeds for row in result.rows):  # else there is nothing that the colours would be of
+        yield f'<g transform="translate({MARGIN} {y})">'
+        yield from _legend(scale)
+        yield "</g>"
+        x += LEGEND + 40
     if any(row.collapsed for row in result.rows):
         yield f'<path class="corner" d="M{x} {y} h{CORNER} v{CORNER} z"/>'
         yield f'<text class="dim" x="{x + CORNER + 6}" y="{y + 9}">seeds that collapsed; full size: all of them</text>'
     if any(not row.seeds for row in result.rows):
         yield f'<rect class="none" x="{x}" y="{y + 14}" width="12" height="9"/>'
         yield f'<text class="dim" x="{x + CORNER + 6}" y="{y + 22}">not trained yet</text>'
+        x += 120
+    if any(row.diverged for row in result.rows):
+        yield _cross(x, y + 14)
+        yield f'<text class="dim" x="{x + CORNER + 6}" y="{y + 22}">seeds that diverged</text>'
 
 
 def _legend(scale: Scale) -> Iterator[str]:
@@ -146,7 +156,13 @@ def _cells(panel: Panel, frame: _Frame, scale: Scale) -> Iterator[str]:
         if cell.collapsed:
             side = round(CORNER * math.sqrt(cell.collapsed_frac), 1)  # the area is the share
             yield f'<path class="corner" d="M{x + frame.cell - 1 - side:g} {y} h{side} v{side} z"/>'
+        if cell.diverged:
+            yield _cross(x + 3, y + 3)
         yield "</g>"
+
+
+def _cross(x: int, y: int) -> str:
+    return f'<path class="cross" d="M{x} {y} l{CROSS} {CROSS} m0 {-CROSS} l{-CROSS} {CROSS}"/>'
 
 
 def _told(cell: CellRow) -> str:
@@ -159,6 +175,8 @@ def _told(cell: CellRow) -> str:
         lines.append(f"{len(cell.missing)} not trained yet")
     if cell.collapsed:
         lines.append(f"collapsed: {len(cell.collapsed)} of {len(cell.seeds)}")
+    if cell.diverged:
+        lines.append(f"diverged, no finite numbers: {len(cell.diverged)} of {len(cell.seeds)}")
     lines += [
         f"{f.rule}{f' at {f.site}' if f.site else ''}, {len(f.seeds)} seeds" for f in cell.findings if f.severity == "error"
     ]

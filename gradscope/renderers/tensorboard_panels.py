@@ -25,9 +25,15 @@ def text_summary(tag: str, markdown: str) -> Summary:
     return text_pb(tag, markdown)
 
 
-def experiment_summary(hparams: Sequence[str], metrics: Mapping[str, str]) -> Summary:
-    """Return the HParams table's columns: hyperparameters, and metrics as tag -> title."""
-    columns = [summary_v2.HParam(name) for name in hparams]
+def experiment_summary(
+    hparams: Sequence[str], metrics: Mapping[str, str], values: Mapping[str, Sequence[Hyperparameter]] | None = None
+) -> Summary:
+    """Return the HParams table's columns: hyperparameters, and metrics as tag -> title.
+
+    Of one whose `values` are told, all of one type, TensorBoard knows whether it is a number, and has an axis for it.
+    """
+    known = values or {}
+    columns = [summary_v2.HParam(name, summary_v2.Discrete(known[name]) if name in known else None) for name in hparams]
     return summary_v2.hparams_config_pb(columns, [summary_v2.Metric(tag, display_name=title) for tag, title in metrics.items()])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gradscope.report import Evidence, Finding, FixOutcome, Report, Severity
 
@@ -242,3 +242,12 @@ def unseen(names: Sequence[str]) -> list[str]:
         paths = [name.removesuffix(f" ({kind})") for name in members]
         found += members if len(members) < 3 else [f"{kind} at {listed(paths, 3)}"]
     return found
+
+
+def longest_word(texts: Iterable[str]) -> int:
+    """Return the length of the longest word, below which a column of a table breaks one.
+
+    >>> longest_word(["relu tanh", "cross-entropy"]), longest_word([])
+    (13, 0)
+    """
+    return max((len(word) for text in texts for word in text.split()), default=0)

@@ -131,7 +131,8 @@ TABLE = {
     # options
     "no recipe": (command("diagnose"), "Missing argument 'RECIPE'"),
     "unknown option": (options("--seed", "1"), "No such option"),
-    "unknown command": (command("diagnos", "a.yaml"), "No such command 'diagnos'"),
+    "unknown command": (command("diagnos", "a.yaml"), "No such command 'diagnos'; did you mean 'diagnose'?"),
+    "no command like it": (command("xyzzy"), "No such command 'xyzzy'; expected one of diagnose, sweep, check"),
     "no seeds": (options("--seeds", "0"), "--seeds: expected a count of seeds from 1 to 1000"),
     "seeds that are no number": (options("--seeds", "x"), "'x' is not a valid integer"),
     "no steps": (options("--steps", "0"), "0 is not in the range x>=1"),

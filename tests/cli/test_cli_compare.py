@@ -1,7 +1,6 @@
 """`gradscope compare`: two sweeps, a published table, the formats, what can go wrong."""
 
 import csv
-import inspect
 import json
 
 import made_sweeps as made
@@ -72,14 +71,20 @@ def test_json_and_csv_have_all_rows(sweep, published):
     assert len(done.out.splitlines()) == 4
 
 
+def test_a_value_may_be_named_twice_and_the_example_stands_on_its_own_line(sweep):
+    assert call("compare", sweep, sweep, "--where", "norm=none", "--where", "norm=none").code == 0
+    lines = call("compare", "--help").out.splitlines()
+    assert "    gradscope compare S S --where-a norm=batchnorm-last --where-b norm=batchnorm-all" in lines
+
+
 def test_agreement_can_be_set(sweep, published):
     assert call("compare", sweep, published, "--where-a", "norm=none", "--points", "40").out.startswith("AGREE   4 of 4")
 
 
-def test_what_the_help_says_is_what_holds():
+def test_the_help_names_the_defaults_that_hold():
     options = {option.name: option for option in command.params}
-    assert (options["points"].show_default, options["errors"].show_default) == (f"{POINTS:g}", f"{STANDARD_ERRORS:g}")
-    assert inspect.getdoc(command.callback).startswith("Compare the sweeps or tables")
+    assert f"default: {POINTS:g}" in options["points"].help
+    assert f"default: {STANDARD_ERRORS:g}" in options["errors"].help
 
 
 @pytest.mark.parametrize(
@@ -87,8 +92,11 @@ def test_what_the_help_says_is_what_holds():
     [
         (["--where-a", "norm"], "expected NAME=VALUE such as norm=none, got 'norm'"),
         (["--where-a", "norm=x"], "expected one of its values (none, batchnorm-last), got 'x'"),
-        ([], "choose one, such as --where norm=none"),
+        ([], "choose one, such as --where-a norm=none"),
+        (["--where", "norm=none", "--where", "norm=batchnorm-last"], "expected one value of norm, got none and batchnorm-last"),
         (["--points", "-1"], "-1"),
+        (["--points", "nan"], "'--points': expected a finite number, got nan"),
+        (["--errors", "inf"], "'--errors': expected a finite number, got inf"),
     ],
 )
 def test_wrong_use_is_one_line(sweep, published, arguments, message):

@@ -177,14 +177,14 @@ def await_traces(folder: Path, child: subprocess.Popen[bytes]) -> Path:
     raise AssertionError("no trace was flushed")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_keeps_and_reports_what_was_done(number, tmp_path):
+@pytest.mark.parametrize(("number", "again"), [(signal.SIGINT, "press Ctrl-C again"), (signal.SIGTERM, "send SIGTERM again")])
+def test_ctrl_c_keeps_and_reports_what_was_done(number, again, tmp_path):
     child = start(written(tmp_path, LONG), tmp_path)
     run = await_traces(tmp_path, child)
     child.send_signal(number)
     out, err = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert err.decode().strip() == "gradscope: stopping after this step; press Ctrl-C again to stop at once"
+    assert err.decode().strip() == f"gradscope: stopping after this step; {again} to stop at once"
     report = json.loads((run / "report.json").read_text())
     assert report["interrupted"] is True
     assert report["setting"]["planned_steps"] == 4_500_000

@@ -8,6 +8,7 @@ import made_sweeps as made
 import pytest
 from rich.console import Console
 
+from gradscope.renderers.console import stdout_console
 from gradscope.renderers.sweep_console import print_sweep
 from gradscope.sweep_results import sweep_result
 
@@ -41,7 +42,32 @@ def test_of_many_rows_both_ends_are_shown_and_where_the_rest_is():
 def test_collapsed_cells_are_counted():
     text = shown(made.made(made.grid(lr=[1, 2, 3]), lambda factors, seed, _: 0.1 if int(factors["lr"]) >= seed else 0.9))
     assert "COLLAPSED  3 cells in at least one seed, 0 in every seed" in text
-    assert "3/5 output-collapse at 3.relu, step 10 +1" in text
+    assert "3/5 output-collapse at 3.relu 3/5, step 10 +1" in text
+
+
+def test_short_titles_are_explained_where_they_stand():
+    text = " ".join(shown(made.made(made.grid(lr=[1, 2]), lambda factors, seed, _: 0.1 if seed == 1 else 0.9, seeds=2)).split())
+    assert "output-collapse at 3.relu 1/2, step 10 +1" in text
+    assert "coll. 1/3: 1 of 3 trained seeds collapsed; found: the worst error" in text
+    assert "an interval of the mean takes three seeds" in text
+    assert " 95 % " not in text.split("FACTORS")[0]
+    healthy = shown(made.made(made.grid(lr=[1, 2]), lambda *_: 0.9))
+    assert "the worst error" not in healthy
+    assert "takes three seeds" not in healthy
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_word_is_broken(width):
+    cells = made.product_grid(2, ["relu", "tanh"], loss=["cross-entropy", "mse"], lr=["0.1", "0.01"])
+    text = shown(made.made(cells, made.published_like, seeds=3), width=width)
+    words = {word.strip(",.()") for word in text.split()}
+    assert {"cross-entropy", "families"} <= words
+    assert not words & {"cross-entrop", "entropy", "familie", "cross-e"}
+
+
+def test_zero_columns_are_no_page_of_no_width(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "0")
+    assert stdout_console().width == 80
 
 
 def test_an_unfinished_sweep_says_how_to_go_on():
@@ -83,7 +109,7 @@ def test_colour_marks_the_sick():
     assert "\x1b[31m" not in healthy
 
 
-def test_means_that_are_not_finite_stand_last():
+def test_cells_without_a_finite_metric_stand_at_chance():
     result = made.made(made.grid(lr=[1, 2]), lambda factors, *_: float("nan") if factors["lr"] == "1" else 0.2)
     rows = [line.split()[:2] for line in shown(result).splitlines() if line.startswith(("  1 ", "  2 "))]
-    assert rows == [["2", "0.2000"], ["1", "nan"]]
+    assert rows == [["2", "0.2000"], ["1", "0.1000"]]

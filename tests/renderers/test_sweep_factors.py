@@ -48,3 +48,32 @@ def test_the_answer_and_each_setting_are_shown():
     text = " ".join(shown(by_rate).split())
     assert "Mixing activations has no effect here" in text
     assert "hidden 64, optimizer sgd 6/3" in text
+
+
+def test_interactions_that_cannot_be_told_apart_are_one_line():
+    cells = [dict(zip(("act1", "act2", "act3"), f"{i:03d}", strict=True)) for i in range(0, 1000, 13)]
+    stream = io.StringIO()
+    print_sweep(made.made(cells, by_noise, seeds=2), console=Console(file=stream, width=100))
+    lines = [line.split() for line in stream.getvalue().split("FACTORS")[1].splitlines()]
+    assert [line[0] for line in lines if line and line[0] in ("pairs", "more", "interactions")] == ["interactions"]
+
+
+@pytest.mark.parametrize(
+    ("factors", "seeds", "expected"),
+    [
+        (made.grid(lr=range(4)), 1, []),
+        (made.grid(lr=range(4)), 3, ["seeds"]),
+        (made.grid(lr=range(4), batch_size=range(3)), 3, ["pairs of factors", "seeds"]),
+        (made.grid(lr=range(4), batch_size=range(3), hidden=range(2)), 1, ["pairs of factors", "more than two"]),
+    ],
+)
+def test_only_what_there_can_be_is_left_for_others(factors, seeds, expected):
+    stream = io.StringIO()
+    print_sweep(made.made(factors, by_noise, seeds=seeds), console=Console(file=stream, width=100))
+    text = stream.getvalue().split("FACTORS")[1]
+    names = ("pairs of factors", "more than two", "interactions", "seeds")
+    assert [name for name in names if f"\n  {name} " in text] == expected
+
+
+def by_noise(factors, seed, rng):
+    return 0.5 + 0.1 * rng.normal()

@@ -45,6 +45,8 @@ def test_other_factors_make_panels_and_without_stacks_axes():
     assert [panel.title for panel in found.panels] == ["lr 1", "lr 2"]
     found = heat_map(made.made(made.grid(optimizer=["sgd", "adam"], lr=["1", "2", "3"]), lambda *_: 0.5))
     assert (found.row_title, found.rows, found.columns) == ("lr", ("1", "2", "3"), ("sgd", "adam"))
+    found = heat_map(made.made(made.product_grid(1, lr=["1", "2"]), lambda *_: 0.5))
+    assert (found.row_title, found.column_title) == ("activation of layer 1", "lr")
     found = heat_map(made.made(made.grid(lr=["1", "2", "3"]), lambda *_: 0.5))
     assert (found.rows, found.columns) == (("1", "2", "3"), ("",))
 
@@ -66,6 +68,15 @@ def test_collapsed_and_untrained_cells_are_marked():
     told = [title.text for title in elements(result, "title")]
     assert "lr 3: not trained yet" in told
     assert any("collapsed: 1 of 2\noutput-collapse at 3.relu, 1 seed" in text for text in told)
+
+
+def test_a_cell_that_diverged_is_drawn_with_a_cross_and_not_as_untrained():
+    cells = [made.cell({"lr": lr}, 2) for lr in "12"]
+    result = sweep_result(cells, [[made.run(1, float("nan")), made.run(2, float("nan"))], [made.run(1), made.run(2)]])
+    assert values(result) == ["10.0", "97.0"]
+    assert not any(rect.get("class") == "none" for rect in elements(result, "rect"))
+    assert sum(path.get("class") == "cross" for path in elements(result, "path")) == 2  # the cell and the legend
+    assert any("diverged, no finite numbers: 2 of 2" in title.text for title in elements(result, "title"))
 
 
 def test_names_that_are_markup_do_no_harm():
@@ -112,3 +123,20 @@ def test_colours_go_from_dark_to_light_and_text_stands_out():
 def test_equal_values_are_in_the_middle_of_the_scale():
     assert Scale.of([0.9, 0.9]).place(0.9) == pytest.approx(0.5)
     assert Scale.of([]).place(0.5) >= 0
+
+
+def test_a_sweep_without_a_network_says_so_and_has_no_scale():
+    result = sweep_result([made.cell({"lr": "1"}, 2)], [[]], recipe="made")
+    assert "made: 1 cell, none of them trained yet" in [text.text for text in elements(result, "text")]
+    assert not elements(result, "linearGradient")
+
+
+def test_the_numbers_of_the_scale_do_not_touch():
+    for low, high in ((0.0, 1.0), (0.1, 0.9999), (0.5, 0.98)):
+        places = [Scale(low, high).place(tick) for tick in Scale(low, high).ticks()]
+        assert min(b - a for a, b in itertools.pairwise(places)) > 0.15
+
+
+def test_a_column_of_shallower_stacks_has_a_name():
+    cells = [*made.product_grid(2, ["relu", "tanh"]), *made.product_grid(3, ["relu", "tanh"])]
+    assert "no such layer" in heat_map(made.made(cells, lambda *_: 0.5, seeds=1)).columns

@@ -3,7 +3,7 @@
 import made_sweeps as made
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
 from gradscope.errors import WriteError
 from gradscope.renderers.sweep_tensorboard import write_sweep_run
@@ -31,16 +31,26 @@ def test_each_trained_cell_is_a_session_with_its_factors_and_numbers(tmp_path):
     write_sweep_run(sweep(), tmp_path)
     assert sorted(folder.name for folder in tmp_path.iterdir() if folder.is_dir()) == ["cell-0", "cell-1", "cell-3"]
     start = hparams(tmp_path / "cell-0", metadata.SESSION_START_INFO_TAG).session_start_info
-    assert {name: value.string_value for name, value in start.hparams.items()} == {"act1": "relu", "lr": "0.1"}
+    found = start.hparams
+    assert (set(found), found["act1"].string_value, found["lr"].number_value) == ({"act1", "lr"}, "relu", 0.1)
     assert scalars(tmp_path / "cell-0") == {"accuracy/test": pytest.approx(0.5), "result/collapsed_frac": pytest.approx(0.5)}
-    assert scalars(tmp_path / "cell-3") == {"result/collapsed_frac": 0.0}
+    assert scalars(tmp_path / "cell-3") == {"accuracy/test": pytest.approx(0.1), "result/collapsed_frac": 1.0}
 
 
 def test_the_columns_are_the_factors_and_the_metrics(tmp_path):
     write_sweep_run(sweep(), tmp_path)
     experiment = hparams(tmp_path, metadata.EXPERIMENT_TAG).experiment
     assert [info.name for info in experiment.hparam_infos] == ["act1", "lr"]
+    kinds = [api_pb2.DataType.Name(info.type) for info in experiment.hparam_infos]
+    assert kinds == ["DATA_TYPE_STRING", "DATA_TYPE_FLOAT64"]
     assert [info.name.tag for info in experiment.metric_infos] == ["accuracy/test", "result/collapsed_frac"]
+
+
+def test_a_smaller_grid_leaves_no_folder_of_the_larger(tmp_path):
+    write_sweep_run(sweep(), tmp_path)
+    (tmp_path / "cell-3" / "own.txt").touch()
+    write_sweep_run(sweep().model_copy(update={"rows": sweep().rows[:1]}), tmp_path)
+    assert sorted(folder.name for folder in tmp_path.glob("cell-*")) == ["cell-0", "cell-3"]
 
 
 def test_a_second_call_replaces_the_first(tmp_path):
