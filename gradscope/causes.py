@@ -28,7 +28,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gradscope.holm import holm
 from gradscope.intervention_plan import Arm, Kind, Measured, Place
+from gradscope.student import paired_p
 
 LEVEL = 0.05
 MINIMUM_SEEDS = 3  # with two, a spread says nothing
@@ -140,56 +142,6 @@ def end_loss(losses: NDArray[np.float64], guessing: float) -> NDArray[np.float64
     """Return the mean loss of the last quarter, [seed]; above that of guessing nothing has been learnt, however far above."""
     last = losses[:, -(losses.shape[1] // 4) :]
     return np.asarray(np.where(np.isfinite(last), np.minimum(last, guessing), guessing).mean(axis=1))
-
-
-def paired_p(gains: NDArray[np.float64]) -> float:
-    """Return the one-sided p value of Student's paired test that the mean gain is above zero.
-
-    >>> round(paired_p(np.array([1.0, 2.0, 3.0])), 4)
-    0.0371
-    """
-    count, mean = len(gains), float(gains.mean())
-    error = float(gains.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-    if error == 0:
-        return 0.0 if mean > 0 else 1.0
-    return student_tail(mean / error, count - 1)
-
-
-def student_tail(t: float, freedom: int) -> float:
-    """Return P(T > t) for Student's t with whole degrees of freedom (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4).
-
-    >>> round(student_tail(2.132, 4), 4), student_tail(0.0, 3)
-    (0.05, 0.5)
-    """
-    if freedom < 1:
-        return 1.0
-    angle = math.atan(t / math.sqrt(freedom))
-    cosine, term, total = math.cos(angle), 1.0, 0.0
-    if freedom % 2:
-        term = cosine
-        for k in range(1, freedom - 1, 2):
-            total += term
-            term *= cosine**2 * (k + 1) / (k + 2)
-        inside = 2 / math.pi * (angle + math.sin(angle) * total)
-    else:
-        for k in range(0, freedom, 2):
-            total += term
-            term *= cosine**2 * (k + 1) / (k + 2)
-        inside = math.sin(angle) * total
-    return min(1.0, max(0.0, (1 - inside) / 2))
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Return p values corrected by Holm's step-down method (1979), in their order.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    corrected, worst = [0.0] * len(values), 0.0
-    for rank, i in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
-        worst = max(worst, min(1.0, (len(values) - rank) * values[i]))
-        corrected[i] = worst
-    return corrected
 
 
 def _brings_gradient(place: Place, one: Measured, placebo: Measured) -> bool:

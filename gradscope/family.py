@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gradscope.causes import holm
 from gradscope.effects import NEGLIGIBLE, Arm, Standard, outcome, paired
+from gradscope.holm import holm
 from gradscope.interval import bounded, effect_p_value
 from gradscope.looks import Look, is_dominated, is_hopeless
 from gradscope.report import FixOutcome

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gradscope.causes import cause_of, end_loss, holm, nearly_all, paired_p, student_tail, worth_going_on
+from gradscope.causes import cause_of, end_loss, nearly_all, worth_going_on
 from gradscope.intervention_plan import PLACEBO, Arm, Measured, Place
 
 CHANCE = math.log(10)
@@ -154,25 +154,3 @@ def test_a_difference_within_the_noise_is_none():
 def test_losses_above_guessing_count_as_guessing():
     losses = np.array([[9.0] * 9, [1.0] * 9, [1.0] * 7 + [np.nan] * 2, [5.0] * 7 + [0.5] * 2])
     assert end_loss(losses, 2.0).tolist() == [2.0, 1.0, 2.0, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("freedom", "t", "tail"),
-    [(1, 12.706, 0.025), (2, 4.303, 0.025), (4, 2.132, 0.05), (4, 4.604, 0.005), (7, 1.895, 0.05), (8, 2.306, 0.025)],
-)
-def test_student_tail_agrees_with_the_tables(freedom, t, tail):
-    assert student_tail(t, freedom) == pytest.approx(tail, rel=2e-3)
-    assert student_tail(-t, freedom) == pytest.approx(1 - tail, rel=2e-3)
-
-
-def test_equal_pairs_prove_all_or_nothing():
-    assert paired_p(np.full(5, 0.1)) < 1e-12
-    assert paired_p(np.zeros(5)) == 1
-    assert paired_p(np.array([1.0])) == 1
-
-
-def test_holm_is_never_below_the_plain_value_and_keeps_the_order():
-    values = [0.01, 0.2, 0.03, 0.005]
-    corrected = holm(values)
-    assert corrected == pytest.approx([0.03, 0.2, 0.06, 0.02])
-    assert holm([]) == []
