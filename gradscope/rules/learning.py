@@ -8,6 +8,9 @@ from gradscope.trace import Trace
 
 # Half of the way from guessing to a perfect metric, or half of the loss gone: a network that has come so far learns.
 HALF, TENTH = 0.5, 0.1
+# Nine tenths of that way: whatever is wrong costs the network a tenth of what there is to learn, at most.
+WELL = 0.9
+ALL_THE_SAME = "; the network learns all the same"
 START_LOSSES, FEWEST_LOSSES = 10, 20  # in fewer steps no network has had time to learn, and one loss may lie by chance
 
 
@@ -22,6 +25,24 @@ def has_learnt(trace: Trace) -> bool | None:
     if way is None:
         return by_loss
     return way >= HALF or (way >= TENTH and by_loss is True)
+
+
+def learns_well(trace: Trace, since: int) -> bool:
+    """Tell whether what was found from a step on does no harm that matters: the network has learnt all the same, and well.
+
+    A test metric taken after that step has come nine tenths of the way from chance to 1. Where there is no metric, nine tenths
+    of the loss are gone between the first and the last tenth of the training, and of the gradient at the output as much as that
+    would be of a squared error: a third of it is left. A cross-entropy that large weights have thrown up falls far without
+    anything being learnt; its gradient, which is what the output is wrong by, does not.
+    """
+    way = metric_gain(trace)
+    if way is not None:
+        return way >= WELL and bool(trace.evaluation_steps[-1] > since)
+    tenth = len(trace.loss) // 10
+    if len(trace.loss) < FEWEST_LOSSES or trace.steps_of_loss[-tenth] < since:
+        return False
+    is_gone = 0 < end_loss(trace) <= (1 - WELL) * float(np.median(trace.loss[:tenth]))
+    return is_gone and _wrong_by(trace) <= (1 - WELL) ** 0.5
 
 
 def metric_gain(trace: Trace) -> float | None:
@@ -57,6 +78,14 @@ def end_loss(trace: Trace) -> float:
     """Return the median of the last tenth of the losses, infinite where most of those are not finite."""
     last = trace.loss[-max(1, len(trace.loss) // 10) :]
     return float(np.median(np.where(np.isfinite(last), last, np.inf))) if len(last) else float("nan")
+
+
+def _wrong_by(trace: Trace) -> float:
+    """Return what is left of the gradient at the output, last tenth of the records over first; infinite if unknown."""
+    seen = trace.output_grad_norm[np.isfinite(trace.output_grad_norm)]
+    tenth = max(1, len(seen) // 10)
+    early = float(np.median(seen[:tenth])) if len(seen) else 0.0
+    return float(np.median(seen[-tenth:])) / early if early > 0 else float("inf")
 
 
 def _by_loss(trace: Trace) -> bool | None:
