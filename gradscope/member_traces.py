@@ -90,6 +90,7 @@ def _member_trace(
         frozen=recorder.frozen,
         unmeasured=recorder.unmeasured,
         detached=tuple(recorder.detached),
+        ungraded=recorder.ungraded,
     )
 
 

@@ -161,7 +161,12 @@ class Recorder:
     @property
     def detached(self) -> dict[str, None]:
         """Places in the network where a tensor was cut from the graph of its gradient."""
-        return self._sites.detached
+        return self._sites.cuts.detached
+
+    @property
+    def ungraded(self) -> tuple[str, ...]:
+        """Names of the trainable parameters that the network runs while gradients are switched off."""
+        return tuple(self._sites.cuts.ungraded)
 
     @property
     def frozen(self) -> tuple[str, ...]:

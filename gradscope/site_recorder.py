@@ -17,6 +17,7 @@ from gradscope.activation_functions import ACTIVATIONS, OPAQUE, Function, pre_ac
 from gradscope.apart import Apart
 from gradscope.autograd_graph import Node, between, is_of_parameters
 from gradscope.call_site import CallSites, Place
+from gradscope.cuts import Cuts
 from gradscope.function_mode import FunctionMode
 from gradscope.gates import Gate
 from gradscope.recorded_site import RecordedSite, SiteCall
@@ -32,9 +33,6 @@ from gradscope.within_call import WithinCall
 
 # Calls of one place within a pass that are sites of their own: a cell unrolled over hundreds of steps is no deep network.
 MOST_CALLS = 64
-
-# Each cuts a tensor from the graph of its gradient; `Tensor.data` is a property.
-_CUTS: tuple[Function, ...] = (Tensor.detach, Tensor.detach_, Tensor.data.__get__)  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -64,7 +62,6 @@ class SiteRecorder:
         self.has_members = has_members
         self.sites: dict[str, RecordedSite] = {}  # in forward order
         self.unseen: dict[str, None] = {}
-        self.detached: dict[str, None] = {}
         self.notes: dict[str, None] = {}
         self.step: StepCalls | None = None
         self.in_backward = False
@@ -72,18 +69,22 @@ class SiteRecorder:
         self.within = within
         self.segments = checkpointing.Segments()
         self._call_sites = CallSites(network, names)
+        self.cuts = Cuts(network, self._call_sites, timed, is_looking=self._is_looking, note_failure=self.note_failure)
         self._patterns = tuple(sites)
         self._wanted: dict[str, bool] = {}
         self._timed = timed
 
     def handlers(self) -> dict[Function, Callable[..., Any]]:
         """Return what a function mode is to hand over."""
-        cuts = dict.fromkeys(_CUTS, self._detached)
-        return cuts | dict.fromkeys(OPAQUE, self._opaque) | dict.fromkeys((*ACTIVATIONS, *COMPOSITES), self.activation)
+        activations = dict.fromkeys((*ACTIVATIONS, *COMPOSITES), self.activation)
+        return self.cuts.handlers() | dict.fromkeys(OPAQUE, self._opaque) | activations
 
     def follow_with(self, mode: FunctionMode) -> None:
         """Name the mode that is to see what checkpointing runs again."""
         self._mode = mode
+
+    def _is_looking(self) -> bool:
+        return self.step is not None and self.in_call > 0 and not self.in_backward
 
     def activation(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         """Call an element-wise function, and record the call."""
@@ -273,20 +274,6 @@ class SiteRecorder:
         if place is not None and place.in_network:
             self.unseen[place.opaque(name)] = None
             step.accounted |= between(outputs, [t for t in args if isinstance(t, Tensor)])
-
-    def _detached(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
-        """Note where the network cuts a tensor that depends on trainable parameters from their gradient."""
-        cut = args[0] if args else None
-        if self.step is not None and self.in_call and not self.in_backward and isinstance(cut, Tensor):
-            with self._timed:
-                try:
-                    if torch.is_grad_enabled() and cut.grad_fn is not None:
-                        place = self._call_sites.locate("detach")
-                        if place is not None and place.in_network:
-                            self.detached[place.name] = None
-                except Exception as error:
-                    self.note_failure(error)
-        return function(*args, **kwargs)
 
 
 def _in_a_thread(find: Callable[[], Gate]) -> Gate:

@@ -40,7 +40,7 @@ PARAMETER_STATISTICS = ("grad_rms", "grad_to_weight", "update_to_weight", "nonpo
 NETWORK_STATISTICS = ("input_mean", "input_std")
 
 _SITE_FIELDS = ("name", "is_output", "wants_gradient", "feeds")  # beside the masks
-_LATER_NAMES = ("frozen", "unmeasured", "detached")  # that traces of older versions do not have
+_LATER_NAMES = ("frozen", "unmeasured", "detached", "ungraded")  # that traces of older versions do not have
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +107,7 @@ class Trace:
     frozen: tuple[str, ...] = ()  # parameters that are not to be trained (requires_grad=False)
     unmeasured: tuple[str, ...] = ()  # of `parameters`, those that have gradients of a kind without statistics (sparse)
     detached: tuple[str, ...] = ()  # places in the network where a tensor was cut from the graph of its gradient
+    ungraded: tuple[str, ...] = ()  # parameters that the network runs while gradients are switched off (torch.no_grad)
 
     @property
     def steps_of_loss(self) -> IntArray:
@@ -249,6 +250,7 @@ def _trace(path: Path, data: dict[str, NDArray[np.generic]]) -> Trace:
             frozen=tuple(meta.get("frozen", ())),
             unmeasured=tuple(meta.get("unmeasured", ())),
             detached=tuple(meta.get("detached", ())),
+            ungraded=tuple(meta.get("ungraded", ())),
             **{
                 name: data[name]  # type: ignore[arg-type]
                 for name in SERIES

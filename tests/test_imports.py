@@ -26,6 +26,7 @@ NEED_TORCH = {
     "gradscope.clipping",
     "gradscope.compiled",
     "gradscope.cost",
+    "gradscope.cuts",
     "gradscope.data",
     "gradscope.device",
     "gradscope.elementwise",

@@ -42,7 +42,8 @@ class FrozenWeights(Rule):
         Looks over all records (three or more) for weights that never have a gradient while others have one, and for weights
         that have one but whose step is always exactly 0 while others move. It is an error where the network cuts its own graph
         (`detach`, `.data`) and weights are left without a gradient, and where weights stand still and the network does not
-        learn; else a warning, or a note where weights seem not to be used. Parameters with requires_grad=False are a note.
+        learn; else a warning, as where the network runs weights under torch.no_grad, or a note where weights seem not to be
+        used. Parameters with requires_grad=False are a note.
 
     Why it is bad:
         What does not move stays as it was drawn: the network learns from random features, and nothing else looks wrong.
@@ -52,7 +53,7 @@ class FrozenWeights(Rule):
         turn comes later in the training.
 
     Fixes:
-        Remove the detach or .data on the way; give all parameters to the optimizer, with a learning rate above 0.
+        Remove the detach, .data or no_grad on the way; give all parameters to the optimizer, with a learning rate above 0.
 
     Sources:
         PyTorch's notes on autograd mechanics (locally disabling gradient computation).
@@ -95,6 +96,9 @@ class FrozenWeights(Rule):
         if trace.detached:
             cause = f"the network cuts its graph at {_listed(trace.detached)}: nothing before that is trained"
             return _Part("error", names, text, cause, wanting[-1] if wanting else None)
+        if ungraded := [name for name in names if name in trace.ungraded]:
+            cause = f"the network runs {_listed(ungraded)} while gradients are switched off: nothing up to there is trained"
+            return _Part("warning", names, text, cause)
         cause = "what they compute is not used for the loss, or is cut from its graph on the way"
         return _Part("note" if has_learnt(trace) else "warning", names, text, cause)
 
@@ -126,12 +130,17 @@ class FrozenWeights(Rule):
         def stuck(parameter: Mapping[tuple[str, int], float]) -> Trace:
             return example(records=40, metric=0.1, loss=2.3, parameter=parameter)
 
+        def unused() -> Trace:
+            return example(parameter=none)
+
         def detached() -> Trace:
             return replace(example(parameter=none, site=cut), detached=("model.detach@model.py:3",))
 
         return [
             Case("a branch is detached", detached, "error", 0, 0),
-            Case("a part is not used", lambda: example(parameter=none), "note", None, 0),
+            Case("a part is run without gradients", lambda: replace(unused(), ungraded=("1.weight",)), "warning", None, 0),
+            Case("another part is run without gradients", lambda: replace(unused(), ungraded=("9.weight",)), "note", None, 0),
+            Case("a part is not used", unused, "note", None, 0),
             Case("a part has no gradient, nothing is learnt", lambda: stuck(none), "warning", None, 0),
             Case("does not move", lambda: example(parameter=still), "warning", None, 0),
             Case("does not move, nothing is learnt", lambda: stuck(still), "error", None, 0),

@@ -20,6 +20,7 @@ WINDOW = 10  # records: an optimizer that rescales each weight's step begins wit
 # Steps in one direction add up, steps in random ones as the root of their number: ten steps replace a weight if each is a tenth
 # of its size, or, whatever their directions, a third (1 / sqrt(10)). Healthy trainings take steps of about a thousandth.
 LARGE, REPLACES = 1 / WINDOW, WINDOW**-0.5
+NEVER = np.iinfo(np.int64).max
 AT_ONCE = 1.0  # and a single step as large as the weights replaces them by itself, as for GS106
 
 
@@ -65,13 +66,11 @@ class OversizedUpdates(Rule):
         medians = _window_medians(updates)
         found = medians >= REPLACES  # [window, weight], a window being numbered by its first record
         if has_learnt(trace) is False:
-            at_once = updates >= AT_ONCE
-            first = min((int(np.argmax(hit.any(axis=1))) for hit in (found, at_once) if hit.any()), default=0)
-            return _observed(trace, columns, updates, medians, found.any(axis=0) | at_once.any(axis=0), first, "error")
+            at_once = _first(updates >= AT_ONCE)
+            return _observed(trace, columns, updates, medians, np.minimum(_onset(found, updates), at_once), "error")
         later = 2 * trace.steps[WINDOW - 1 :] >= trace.steps[-1]
         found &= (medians[later] >= LARGE).all(axis=0)  # what was only large at first has done no harm
-        first = int(np.argmax(found.any(axis=1))) if found.any() else 0
-        return _observed(trace, columns, updates, medians, found.any(axis=0), first, "warning")
+        return _observed(trace, columns, updates, medians, _onset(found, updates), "warning")
 
     @classmethod
     def cases(cls) -> Sequence[Case]:
@@ -104,20 +103,25 @@ def _observed(
     columns: list[int],
     updates: FloatArray,
     medians: FloatArray,
-    weights: NDArray[np.bool_],
-    first: int,
+    onset: NDArray[np.integer],
     severity: Severity,
 ) -> list[Observation]:
-    """Return what was found of the weights marked, nothing if none is."""
+    """Return what was found of the weights that have an onset, nothing if none has; it names the weight that was first.
+
+    Weights that are thrown away blow up the gradients of all others, whose steps may then be the larger ones. Of those that
+    begin in one record it is the one with the largest step there.
+    """
+    weights = onset < NEVER
     if not weights.any():
         return []
-    worst = int(np.argmax(np.where(weights, medians.max(axis=0), -1)))
-    name, step = trace.parameters[columns[worst]], int(trace.steps[first])
-    median, largest = float(medians[:, worst].max()), float(np.nanmax(updates[:, weights]))
+    first = int(onset.min())
+    begins = int(np.argmax(np.where(onset == first, updates[first], -1)))
+    name, step = trace.parameters[columns[begins]], int(trace.steps[first])
+    median, largest = float(medians[:, begins].max()), float(np.nanmax(updates[:, weights]))
     count, many = int(weights.sum()), len(columns)
-    text = f"from step {step} steps are up to {largest:.2g} times as large as the weights that they change"
+    text = f"from step {step}, first at {name}, steps are up to {largest:.2g} times as large as the weights that they change"
     if median >= LARGE:
-        text += f", and of {percent(min(median, 99.0))} of their size at {name} in {WINDOW} records (median)"
+        text += f", and there of {percent(min(median, 99.0))} of their size in {WINDOW} records (median)"
     return [
         Observation(
             site=None,
@@ -133,6 +137,17 @@ def _observed(
             text=f"{text}; too large at {count} of {many} weights",
         )
     ]
+
+
+def _onset(windows: NDArray[np.bool_], updates: FloatArray) -> NDArray[np.integer]:
+    """Return the record from which on each weight's steps are large, [weight]: the first one in its first marked window."""
+    begins = _first(windows)
+    return _first((updates >= REPLACES) & (np.arange(len(updates))[:, None] >= begins))
+
+
+def _first(hit: NDArray[np.bool_]) -> NDArray[np.integer]:
+    """Return the first record in which each weight is marked, [weight], or `NEVER`; `hit` is [record, weight]."""
+    return np.where(hit.any(axis=0), hit.argmax(axis=0), NEVER)
 
 
 def _columns(trace: Trace) -> list[int]:
