@@ -8,6 +8,7 @@ from torch import Tensor
 from gradscope.apart import Apart
 from gradscope.row_layout import Key
 from gradscope.statistics import wide
+from gradscope.transforms import without_transforms
 
 MOST_LOOKS = 3  # records: the scale of the data does not change, and a large input is dear to read
 
@@ -30,8 +31,9 @@ class NetworkInput:
             return
         self._looks += 1
         with Apart(first):
-            has_rows = self._has_members and first.dim() > 2  # else members share their input
-            variance, mean = torch.var_mean(wide(first).reshape(len(first) if has_rows else 1, -1), dim=1, correction=0)
+            plain = without_transforms(first)  # of vmap, that it may be kept: all samples at once
+            has_rows = self._has_members and plain.dim() > 2  # else members share their input
+            variance, mean = torch.var_mean(wide(plain).reshape(len(plain) if has_rows else 1, -1), dim=1, correction=0)
             self.found = {("", "input_mean"): self._spread(mean), ("", "input_std"): self._spread(variance.sqrt())}
 
     def _spread(self, values: Tensor) -> Tensor:

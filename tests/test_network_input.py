@@ -63,3 +63,16 @@ def test_the_first_records_tell_and_the_later_ones_cost_nothing():
 def test_words_leave_no_number():
     model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     assert np.isnan(watched(model, [torch.randint(10, (8, 3))] * 3)["input_std"]).all()
+
+
+def test_samples_that_vmap_maps_over_are_one_batch():
+    found = {}
+
+    def one(x):
+        found.update(looked(x))
+        return x.sum()
+
+    x = 5 + 3 * torch.randn(16, 4)
+    torch.func.vmap(one)(x)
+    np.testing.assert_allclose(found[MEAN].numpy(), x.mean(), rtol=1e-5)
+    np.testing.assert_allclose(found[DEVIATION].numpy(), x.std(correction=0), rtol=1e-5)
