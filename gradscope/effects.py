@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradscope.diagnosis import Diagnosis, diagnose
 from gradscope.interval import CONFIDENCE, bounded, effect_interval
@@ -16,7 +17,8 @@ CONTROL, RESEED, PLACEBO = "control", "reseed", "placebo"
 RESEED_SUMMARY = "the control again with other seeds: what luck alone does"
 # Differences of the metric that nobody would change a network for: one point of accuracy, 0.01 of R2.
 NEGLIGIBLE = 0.01
-EXCUSED = 0.02  # by noise, in favour of a smaller change: with few seeds, noise would excuse anything
+EXCUSED = 0.02  # by noise: with few seeds, noise would excuse anything
+APART = 0.1  # a pair that differs by so much shows that a fix does something, if only in some of the seeds
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,9 @@ def verdict_of(
     * works: the interval lies above zero (or ends there), and an error finding of the control is gone (where one stood in half
       of its seeds);
     * harms: the interval lies below zero;
-    * no effect: the interval holds zero, no finding is gone, and the differences are negligible or within twice their own
-      standard error;
-    * inconclusive: anything between, and fewer than three seeds.
+    * no effect: the interval holds zero, no finding is gone, no pair differs by ten points, and the mean difference is
+      negligible, or within twice its own standard error, which excuses two points at most;
+    * inconclusive: anything between, such as a fix that helps in two of five seeds, and fewer than three seeds.
     """
     if interval is None:
         return "inconclusive"
@@ -130,8 +132,7 @@ def verdict_of(
         return "harms"
     before, after = paired(control, fix, chance)
     differences = np.subtract(after, before)
-    noise = 2 * float(np.std(differences, ddof=1)) / len(differences) ** 0.5
-    small = abs(float(differences.mean())) <= max(noise, NEGLIGIBLE)
+    small = abs(float(differences.mean())) <= _excused(differences) and float(np.abs(differences).max()) < APART
     return "no effect" if small and not cleared else "inconclusive"
 
 
@@ -161,5 +162,10 @@ def recommended(
 def _is_behind(values: Sequence[float], best: Sequence[float]) -> bool:
     shared = min(len(values), len(best))
     behind = np.subtract(best[:shared], values[:shared])
-    noise = 2 * float(np.std(behind, ddof=1)) / shared**0.5
-    return bool(behind.mean() > max(min(noise, EXCUSED), NEGLIGIBLE))
+    return bool(behind.mean() > _excused(behind))
+
+
+def _excused(differences: NDArray[np.float64]) -> float:
+    """Return up to which size a mean difference counts for nothing, of three pairs or more."""
+    noise = 2 * float(np.std(differences, ddof=1)) / len(differences) ** 0.5
+    return float(max(min(noise, EXCUSED), NEGLIGIBLE))

@@ -78,14 +78,14 @@ class Family:
             for fix, o in zip(self.fixes, outcomes, strict=True)
             if o.verdict == "works"
         ]
-        found = []
+        found, others = [], bounded(self.others, self.chance)
         for fix, one, o in zip(self.fixes, judged, outcomes, strict=True):
             before, after = paired(self.control, fix, self.chance)
             is_open = not one.differs and o.effect > NEGLIGIBLE
             if (
                 is_open
                 and not is_dominated(after, proved)
-                and not is_hopeless(before, after, self.looks[-1], len(self.fixes), self.chance)
+                and not is_hopeless(before, after, self.looks[-1], len(self.fixes), self.chance, others)
             ):
                 found.append(fix.name)
         return found

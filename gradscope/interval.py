@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gradscope.mean_test import larger_mean_chance
+
 Values = Sequence[float] | NDArray[np.floating]
 
 METHOD = "bounds of Learned-Miller & Thomas (2019) on the mean of the paired differences"
@@ -88,7 +90,13 @@ def effect_interval(
 
 
 def effect_p_value(control: Values, fix: Values, *, floor: float, ceiling: float = 1.0, others: Values = ()) -> float:
-    """Return the two-sided p value of "the fix changes nothing on average": the level at which `effect_interval` reaches zero.
+    """Return the two-sided p value of "the fix changes nothing".
+
+    The level at which `effect_interval` reaches zero, or that of the exact permutation test of the means against all runs of
+    the control (`larger_mean_chance`), if that is less: two groups of runs are told apart long before their pairs bound how
+    much lies between them. That test's hypothesis is that a fix changes nothing at all. So that one which changes the spread
+    alone does not pass for better on average, the bound has to lie above zero as well, with an unseen pair no worse than
+    no difference and than the worst pair seen: a fix that learns in four of five seeds and ruins the fifth proves nothing.
 
     Args:
         control: see `effect_interval`, as all others.
@@ -103,20 +111,21 @@ def effect_p_value(control: Values, fix: Values, *, floor: float, ceiling: float
     Raises:
         ValueError: the arms have different lengths.
 
-    >>> round(effect_p_value([0.3, 0.3, 0.3, 0.3, 0.3], [0.9, 0.9, 0.9, 0.9, 0.9], floor=0.1), 4)
+    >>> control, others = [0.3, 0.3, 0.3, 0.3, 0.3], [0.3, 0.3, 0.3, 0.3, 0.9]
+    >>> round(effect_p_value(control, [0.9, 0.9, 0.9, 0.9, 0.9], floor=0.1), 4)
     0.0079
+    >>> round(effect_p_value(control, [0.9, 0.9, 0.9, 0.9, 0.3], floor=0.1, others=others), 4)
+    0.034
     """
     pairs = _pairs(control, fix, others)
     if pairs is None:
         return 1.0
     before, after, every = pairs
     reach = _reach(every, after, floor, ceiling)
-    is_ordered = after.min() > every.max() or after.max() < every.min()
-    ordered = order_chance(len(every), len(after)) if is_ordered else 1.0
-    weights = _dirichlet(len(after) + 1)
-    below = float(np.mean(weights @ np.append(after - before, -reach) <= 0))
-    above = float(np.mean(weights @ np.append(after - before, reach) >= 0))
-    return min(1.0, 2 * min(max(min(below, above), 1 / DRAWS), ordered))
+    gains = after - before
+    better = _one_sided(gains, reach, larger_mean_chance(every, after))
+    worse = _one_sided(-gains, reach, larger_mean_chance(-every, -after))
+    return min(1.0, 2 * min(better, worse))
 
 
 def order_chance(controls: int, fixes: int) -> float:
@@ -199,6 +208,13 @@ def _bounds(seen: NDArray[np.float64], worst: float, best: float, confidence: fl
     lower = np.quantile(weights @ np.append(seen, worst), tail)
     upper = np.quantile(weights @ np.append(seen, best), 1 - tail)
     return float(lower), float(upper)
+
+
+def _one_sided(gains: NDArray[np.float64], reach: float, exchanged: float) -> float:
+    """Return the p value of "no gain": by the bound with the worst pair that can be, or by permutation and the worst seen."""
+    weights = _dirichlet(len(gains) + 1)
+    far, near = (float(np.mean(weights @ np.append(gains, end) <= 0)) for end in (-reach, min(0.0, float(gains.min()))))
+    return max(min(far, max(near, exchanged)), 1 / DRAWS)
 
 
 def _pairs(

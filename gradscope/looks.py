@@ -42,7 +42,9 @@ def looks_of(seeds: int, most_seeds: int | None) -> tuple[Look, ...]:
     return Look(seeds, first), Look(most_seeds, whole - first)
 
 
-def is_hopeless(control: Sequence[float], fix: Sequence[float], last: Look, fixes: int, floor: float) -> bool:
+def is_hopeless(
+    control: Sequence[float], fix: Sequence[float], last: Look, fixes: int, floor: float, others: Sequence[float] = ()
+) -> bool:
     """Tell whether the last look can prove nothing even if each further pair shows the largest gain seen so far.
 
     Deterministic curtailment, with the best gain seen for the best that could be: the latter is the whole range, of which no
@@ -54,13 +56,14 @@ def is_hopeless(control: Sequence[float], fix: Sequence[float], last: Look, fixe
         last: the look that is still to come.
         fixes: how many are tried; Holm's method gives the last of them the whole error, as is assumed here.
         floor: what a failed run scores.
+        others: metric of the control from further seeds, [run].
     """
     if len(fix) < MINIMUM_SEEDS or not fixes:
         return False
     best = int(np.argmax(np.subtract(fix, control)))
     further = max(0, last.seeds - len(fix))
     after, before = [*fix, *[fix[best]] * further], [*control, *[control[best]] * further]
-    return effect_p_value(before, after, floor=floor) > last.alpha
+    return effect_p_value(before, after, floor=floor, others=others) > last.alpha
 
 
 def is_dominated(fix: Sequence[float], proved: Sequence[Sequence[float]]) -> bool:

@@ -52,10 +52,32 @@ def test_a_fix_that_works_is_found_among_five_that_do_not():
     assert verdicts(family(SICK, SICK, CURED, SICK, SICK, SICK)) == ["no effect"] * 2 + ["works"] + ["no effect"] * 3
 
 
-def test_a_lucky_run_of_the_control_elsewhere_takes_the_proof_away():
-    """Runs of the fix have to beat every run of the control that there is."""
+def test_lucky_runs_of_the_control_elsewhere_take_the_proof_away_one_of_ten_does_not():
     assert verdicts(family(CURED)) == ["works"]
-    assert verdicts(family(CURED, others=(0.3, 0.2, 0.99, 0.25, 0.3))) == ["inconclusive"]
+    assert verdicts(family(CURED, others=(0.3, 0.2, 0.99, 0.25, 0.3))) == ["works"]
+    assert verdicts(family(CURED, others=(0.99, 0.98, 0.99, 0.25, 0.99))) == ["inconclusive"]
+
+
+def test_a_fix_that_cures_four_of_five_runs_is_proved_unless_it_ruins_the_fifth():
+    control, fix, others = [0.1, 0.1, 0.1, 0.1, 0.1], [0.95, 0.95, 0.1, 0.95, 0.95], (0.1,) * 5
+    assert verdicts(family(fix, control=control, others=others)) == ["works"]
+    assert verdicts(family(fix, control=[0.1, 0.1, 0.95, 0.1, 0.1], others=others)) == ["inconclusive"]
+
+
+def weak_errors(seeds):
+    """Share of trials in which a fix is told from zero that changes the spread and not the mean: half of its runs fail."""
+    total = 0.0
+    for failed in range(seeds + 1):
+        fix = [0.1] * failed + [1.0] * (seeds - failed)
+        one = Family(arm("control", [0.55] * seeds), [arm("fix", fix)], looks_of(seeds, None), 0.1, (0.55,) * seeds)
+        total += math.comb(seeds, failed) * 0.5**seeds * (one._p(one.fixes[0], None) <= 0.05)
+    return total
+
+
+@pytest.mark.parametrize("seeds", [5, 9])
+def test_a_fix_that_changes_the_spread_alone_is_seldom_told_from_zero(seeds):
+    """One time in 32 all of five runs happen to learn, and in one all to fail."""
+    assert weak_errors(seeds) <= 1 / 16 + 1e-9
 
 
 def test_three_seeds_prove_two_fixes_and_no_more():

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gradscope.renderers.console_page import Page
 from gradscope.renderers.picture import effect_axis, whisker
-from gradscope.renderers.wording import better_in, decimals, fixed, interval, listed, placebo_text
+from gradscope.renderers.wording import better_in, decimals, fixed, interval, listed, placebo_text, verdict_word
 from gradscope.report import FixOutcome, FixVerdict, Report
 
 RESEED = "reseed"
@@ -24,7 +24,7 @@ def fix_table(report: Report, page: Page) -> Table:
     axis = effect_axis(report.fixes)
     intervals = [interval(fix, digits) for fix in report.fixes]
     name_width = min(LONGEST_NAME, max(len(fix.fix) for fix in report.fixes))
-    numbers = (digits + 4) + (digits + 4) + max(map(len, intervals)) + max(len(fix.verdict) for fix in report.fixes) + 5
+    numbers = (digits + 4) + (digits + 4) + max(map(len, intervals)) + max(len(verdict_word(fix)) for fix in report.fixes) + 5
     length = max(11, min(LONGEST_WHISKER, page.width - name_width - numbers - 6))
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(width=max(name_width, len("control")), overflow="fold")
@@ -44,7 +44,7 @@ def fix_table(report: Report, page: Page) -> Table:
             Text(fixed(fix.effect, digits, sign=True)),
             Text(whisker(fix, axis, length, page.glyphs), VERDICT_STYLES[fix.verdict]),
             Text(text),  # a plain string in brackets would be read as markup
-            Text(fix.verdict, VERDICT_STYLES[fix.verdict]),
+            Text(verdict_word(fix), VERDICT_STYLES[fix.verdict]),
             "" if fix.cost is None else f"{fix.cost:.2f}x",
         )
     return table

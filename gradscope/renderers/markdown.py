@@ -24,6 +24,7 @@ from gradscope.renderers.wording import (
     place,
     placebo_text,
     places,
+    verdict_word,
     victims,
 )
 from gradscope.report import Finding, Report, Waterfall
@@ -129,7 +130,7 @@ def _fixes(report: Report) -> str:
     for fix in report.fixes:
         effect = fixed(fix.effect, digits, sign=True)
         cost = "" if fix.cost is None else f"{fix.cost:.2f}x"
-        rows.append([fix.fix, fixed(fix.mean, digits), effect, interval(fix, digits), fix.verdict, cost])
+        rows.append([fix.fix, fixed(fix.mean, digits), effect, interval(fix, digits), verdict_word(fix), cost])
     table = _table(["arm", control.metric if control else "mean", "effect", "interval", "verdict", "cost"], rows)
     placebo = placebo_text(report)
     lines = [plain(confidences(report)), *([] if placebo is None else [plain(f"placebo: {placebo}")])]

@@ -15,6 +15,7 @@ from gradscope.renderers.wording import (
     place,
     standing,
     unseen,
+    verdict_word,
 )
 from gradscope.report import Finding, FixOutcome, Report
 
@@ -44,9 +45,8 @@ def remedy(report: Report) -> str | None:
     if not report.fixes:
         return "no fix was tried" if report.verdict == "sick" else None
     digits = decimals(report)
-    tried = [
-        f"{fix.fix} {fix.verdict} ({fixed(fix.effect, digits, sign=True)} {interval(fix, digits)})" for fix in report.fixes
-    ]
+    effects = [f"{fixed(fix.effect, digits, sign=True)} {interval(fix, digits)}" for fix in report.fixes]
+    tried = [f"{fix.fix} {verdict_word(fix)} ({effect})" for fix, effect in zip(report.fixes, effects, strict=True)]
     return f"no fix is proved to work: {listed(tried)}"
 
 

@@ -75,6 +75,11 @@ def better_in(fix: FixOutcome, report: Report) -> str:
     return "" if better is None else f"better in {better} of {counted(seeds, 'seed')}"
 
 
+def verdict_word(fix: FixOutcome) -> str:
+    """Return a verdict as it is read: what is inconclusive is not proven, which is not to say that it has no effect."""
+    return "not proven" if fix.verdict == "inconclusive" else fix.verdict
+
+
 def confidences(report: Report) -> str:
     """Return which confidence each interval has, each by itself."""
     groups: dict[float, list[str]] = {}
@@ -91,7 +96,7 @@ def placebo_text(report: Report) -> str | None:
     if fix is None:
         return None
     digits = decimals(report)
-    return f"{fixed(fix.effect, digits, sign=True)} {interval(fix, digits)}, {fix.verdict}; {fix.summary}"
+    return f"{fixed(fix.effect, digits, sign=True)} {interval(fix, digits)}, {verdict_word(fix)}; {fix.summary}"
 
 
 def listed(items: Sequence[object], most: int = MOST_ITEMS) -> str:
