@@ -11,13 +11,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from benchmarks.corpus_case import Case, Plant
+from benchmarks.corpus_case import DRAWS, Case, Plant
 from benchmarks.corpus_models import Chain, Layer, convolutions, mlp, recurrent, transformer
 from benchmarks.corpus_tasks import TASKS
 from benchmarks.corpus_training import Setup, parts_of
 
 STEPS = 500
-SEED = 6  # of the draw of networks and places
 DEAD = ("dead-units", "dead-layer")
 BROKEN = ("oversized-updates", "diverging-loss", "exploding-gradient", "non-finite", *DEAD, "output-collapse", "saturation",
           "vanishing-gradient", "common-mode", "stuck-at-chance")  # fmt: skip
@@ -303,13 +302,16 @@ def _families() -> Iterator[Family]:
 def planted() -> Iterator[Case]:
     """Yield the sick cases that train in a loop of their own.
 
-    Networks and places are drawn from a seed for each planted cause, so that a new one changes no other's.
+    Networks and places are drawn from a seed for each planted cause, so that a new one changes no other's, and anew for each
+    half.
     """
     before: Counter[str] = Counter()
     for family in _families():
         number = before[family.plant.name]
         before[family.plant.name] += 1
-        yield from _cases(family, random.Random(f"{SEED} {family.plant.name} {number}"), number)
+        for half, seed in DRAWS.items():
+            drawn = _cases(family, random.Random(f"{seed} {family.plant.name} {number}"), number)
+            yield from (case for case in drawn if case.half == half)
 
 
 def _cases(family: Family, rng: random.Random, number: int) -> Iterator[Case]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from benchmarks.corpus_case import Case, Plant
+from benchmarks.corpus_case import DRAWS, Case, Plant
 
-SEED = 6  # of the draw of widths
 HEALTHY_SEEDS, SICK_SEEDS = 3, 5  # five, since a cause is told from noise by paired seeds
 STEPS = 450  # ten epochs of the digits
 BROKEN = ("oversized-updates", "diverging-loss", "exploding-gradient", "non-finite", "dead-units", "dead-layer",
@@ -52,93 +51,105 @@ def _healthy() -> Iterator[tuple[str, float, Mapping[str, Any], Sequence[int], S
     yield "warm-up and clipping", 0.88, {"warmup": 0.1, "clip": 1.0}, [64, 32], ["relu", "relu", "none"]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A stack with a planted cause. What `twin` holds stands in the healthy one instead: activations, or changes."""
+
+    plant: Plant
+    told: str
+    hidden: Sequence[int]
+    activations: Sequence[object]
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    change: Callable[[Any], Any] | None = None  # of the samples
+    twin: Mapping[str, Any] = field(default_factory=dict)
+
+    def case(self, number: int) -> Case:
+        """Return it as a case, beside its twin."""
+        name = f"{self.plant.name}, recipe: {self.told}, {'-'.join(map(str, self.hidden))} ({number})"
+        made = recipe(self.hidden, self.activations, SICK_SEEDS, **self.changes)
+        others = {"activations": self.activations, **self.changes} | self.twin
+        twin = recipe(self.hidden, seeds=SICK_SEEDS, **{key: value for key, value in others.items() if value is not None})
+        return Case(name, "sick", 0.8, STEPS, plant=self.plant, recipe=made, change=self.change, twin=twin)
+
+
 def sick_recipes() -> Iterator[Case]:
-    """Yield stacks with one planted cause; widths are drawn from a seed."""
-    rng = random.Random(SEED)
-    for kind in (_relu_behind_sigmoid, _saturated, _deep, _fast, _exploding, _scaled_input, _zeros):
-        for i, (plant, told, hidden, activations, changes, change) in enumerate(kind(rng)):
-            made = recipe(hidden, activations, SICK_SEEDS, **changes)
-            widths = "-".join(map(str, hidden))
-            name = f"{plant.name}, recipe: {told}, {widths} ({i})"
-            yield Case(name, "sick", 0.8, STEPS, plant=plant, recipe=made, change=change)
-
-
-Drawn = Iterator[tuple[Plant, str, Sequence[int], Sequence[object], Mapping[str, Any], Callable[[Any], Any] | None]]
+    """Yield stacks with one planted cause; widths are drawn from a seed, anew for each half."""
+    for half, seed in DRAWS.items():
+        rng = random.Random(seed)
+        for kind in (_relu_behind_sigmoid, _saturated, _deep, _fast, _exploding, _scaled_input, _zeros):
+            cases = [drawn.case(i) for i, drawn in enumerate(kind(rng))]
+            yield from (case for case in cases if case.half == half)
 
 
 def _widths(rng: random.Random, layers: int) -> list[int]:
     return [rng.choice([48, 64, 96]) for _ in range(layers)]
 
 
-def _relu_behind_sigmoid(rng: random.Random) -> Drawn:
+def _relu_behind_sigmoid(rng: random.Random) -> Iterator[Drawn]:
     plant = Plant(
         "relu on the logits",
         ("output-collapse", "common-mode"),
         ("dead-units", "dead-layer", "vanishing-gradient", "stuck-at-chance"),
-        causes=("common-mode closed last pre-activations",),
+        ("3.relu",),
+        ("common-mode closed last pre-activations",),
     )
     for before in ("relu", "tanh", "sigmoid"):
         for lr in (0.01, 0.05, 0.1):
             hidden = [rng.choice([96, 128, 200]), rng.choice([64, 96])]
             told = f"{before}, sigmoid, relu at {lr}"
-            yield replace(plant, places=("3.relu",)), told, hidden, [before, "sigmoid", "relu"], {"lr": lr}, None
+            twin = {"activations": [before, "sigmoid", "none"]}
+            yield Drawn(plant, told, hidden, [before, "sigmoid", "relu"], {"lr": lr}, twin=twin)
 
 
-def _saturated(rng: random.Random) -> Drawn:
+def _saturated(rng: random.Random) -> Iterator[Drawn]:
     plant = Plant("saturation by weights", ("saturation",), BROKEN, causes=(TOO_LARGE,))
     for act in ("sigmoid", "tanh"):
         for std in (3.0, 6.0, 12.0):
-            yield (
-                replace(plant, places=(f"1.{act}",)),
-                f"{act}, deviation {std}",
-                _widths(rng, 2),
-                [act, act, "none"],
-                {"init": {"std": std}},
-                None,
-            )
+            placed, told = replace(plant, places=(f"1.{act}",)), f"{act}, deviation {std}"
+            yield Drawn(placed, told, _widths(rng, 2), [act, act, "none"], {"init": {"std": std}}, twin={"init": None})
 
 
-def _deep(rng: random.Random) -> Drawn:
+def _deep(rng: random.Random) -> Iterator[Drawn]:
     plant = Plant("deep sigmoid", ("vanishing-gradient",), ("stuck-at-chance", "common-mode"))
     for depth in (6, 7, 8, 10):
         for lr in (0.03, 0.1):
             hidden = [rng.choice([32, 48, 64])] * depth
-            yield plant, f"{depth} layers at {lr}", hidden, ["sigmoid"] * depth + ["none"], {"lr": lr}, None
+            activations, twin = ["sigmoid"] * depth + ["none"], {"activations": ["tanh"] * depth + ["none"]}
+            yield Drawn(plant, f"{depth} layers at {lr}", hidden, activations, {"lr": lr}, twin=twin)
 
 
-def _fast(rng: random.Random) -> Drawn:
+def _fast(rng: random.Random) -> Iterator[Drawn]:
     plant = Plant("learning rate", ("oversized-updates", "diverging-loss", "dead-units", "dead-layer", "non-finite"), BROKEN,
                   causes=("steps too large",))  # fmt: skip
     for depth in (2, 3):
         for lr, momentum in ((1.0, 0.9), (3.0, 0.5), (10.0, 0.5)):
-            activations = ["relu"] * depth + ["none"]
-            yield plant, f"{depth} layers at {lr}", _widths(rng, depth), activations, {"lr": lr, "momentum": momentum}, None
+            changes, told = {"lr": lr, "momentum": momentum}, f"{depth} layers at {lr}"
+            activations, twin = ["relu"] * depth + ["none"], {"lr": 0.1, "momentum": 0.5}
+            yield Drawn(plant, told, _widths(rng, depth), activations, changes, twin=twin)
 
 
-def _exploding(rng: random.Random) -> Drawn:
+def _exploding(rng: random.Random) -> Iterator[Drawn]:
     plant = Plant("exploding initialisation", ("exploding-gradient",), BROKEN, causes=(TOO_LARGE,))
     for depth in (6, 8, 10):
         for std in (0.6, 1.0):
-            hidden = [rng.choice([48, 64])] * depth
-            yield plant, f"{depth} layers, deviation {std}", hidden, ["relu"] * depth + ["none"], {
-                "init": {"std": std}, "lr": 0.01,
-            }, None  # fmt: skip
+            hidden, told = [rng.choice([48, 64])] * depth, f"{depth} layers, deviation {std}"
+            changes, twin = {"init": {"std": std}, "lr": 0.01}, {"init": "kaiming-normal"}
+            yield Drawn(plant, told, hidden, ["relu"] * depth + ["none"], changes, twin=twin)
 
 
-def _scaled_input(rng: random.Random) -> Drawn:
+def _scaled_input(rng: random.Random) -> Iterator[Drawn]:
     plant = Plant("input scale", ("unscaled-input", "saturation"), BROKEN, causes=(TOO_LARGE, "steps too large"))
     for act in ("relu", "tanh"):
         for factor in (300.0, 1e3, 1e4):
-            placed = replace(plant, places=(f"1.{act}",))
-            change = partial(_multiplied, factor=factor)
-            yield placed, f"{act}, times {factor:g}", _widths(rng, 2), [act, act, "none"], {}, change
+            placed, told = replace(plant, places=(f"1.{act}",)), f"{act}, times {factor:g}"
+            yield Drawn(placed, told, _widths(rng, 2), [act, act, "none"], change=partial(_multiplied, factor=factor))
 
 
-def _zeros(rng: random.Random) -> Drawn:
+def _zeros(rng: random.Random) -> Iterator[Drawn]:
     rules = ("identical-units", "dead-layer", "vanishing-gradient")
     plant = Plant("all weights zero", rules, ("dead-units", "stuck-at-chance"))
     for act in ("relu", "tanh", "gelu"):
-        yield plant, act, _widths(rng, 2), [act, act, "none"], {"init": "zeros"}, None
+        yield Drawn(plant, act, _widths(rng, 2), [act, act, "none"], {"init": "zeros"}, twin={"init": None})
 
 
 def _multiplied(data: Any, factor: float) -> Any:

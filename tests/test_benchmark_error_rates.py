@@ -73,6 +73,23 @@ def test_there_are_as_many_cases_as_the_rates_need(cases):
     assert {case.way for case in healthy} == {case.way for case in sick} == {"watch", "recipe"}
 
 
+def test_each_half_is_drawn_from_a_seed_of_its_own(benchmarks, cases, monkeypatch):
+    draws = benchmarks("corpus_case").DRAWS
+    before = {half: {name for name, case in cases.items() if case.half == half} for half in draws}
+    seeds = {name: case.seed for name, case in cases.items() if case.half == "held back"}
+    monkeypatch.setitem(draws, "held back", 1)
+    after = benchmarks("corpus").cases.__wrapped__()
+    assert {name for name, case in after.items() if case.half == "choosing"} == before["choosing"]
+    assert {name for name, case in after.items() if case.half == "held back"} != before["held back"]
+    kept = [name for name in seeds if name in after]
+    assert kept
+    assert all(after[name].seed != seeds[name] for name in kept)
+
+
+def test_whether_it_runs_is_not_tried_on_what_is_held_back(benchmarks):
+    assert {case.half for case in benchmarks("error_rates").quick_cases().values()} == {"choosing"}
+
+
 def test_no_training_is_counted_twice(cases):
     watched = [case.seed for case in cases.values() if case.setup]
     assert len(set(watched)) == len(watched)
