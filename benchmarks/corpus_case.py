@@ -66,6 +66,11 @@ class Case:
         return int.from_bytes(hashlib.sha256(f"{DRAWS[self.half]} {self.name}".encode()).digest()[1:4])
 
     @property
+    def seeds(self) -> list[int]:
+        """The seeds of a recipe."""
+        return [self.seed + i for i in range(self.recipe["seeds"])]
+
+    @property
     def half(self) -> Half:
         """Which half it belongs to: by its name alone, so that adding cases moves none."""
         return half_of(self.name)

@@ -48,7 +48,7 @@ def _recipe(case: Case) -> dict[str, Any]:
     from gradscope.recipe import build_recipe
     from gradscope.trial import Conditions, run_trial
 
-    recipe = build_recipe(dict(case.recipe))
+    recipe = build_recipe(dict(case.recipe) | {"seeds": case.seeds})
     data = load_recipe_data(recipe)
     data = case.change(data) if case.change else data
     report = run_trial(recipe, data, Conditions(torch.device("cpu"), steps=case.steps, causes=True))

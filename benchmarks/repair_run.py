@@ -21,8 +21,8 @@ def run_named(name: str) -> dict[str, Any]:
 
 
 def _repaired(case: Case) -> dict[str, Any]:
-    report = _trial(dict(case.recipe) | {"fixes": "auto"}, case)
-    twin = _trial(dict(case.twin), case, is_twin=True)
+    report = _trial(dict(case.recipe) | {"seeds": case.seeds, "fixes": "auto"}, case)
+    twin = _trial(dict(case.twin) | {"seeds": case.seeds}, case, is_twin=True)
     fixes = {one.fix: one for one in report.fixes if one.fix != "reseed"}
     reseed = next((one.mean for one in report.fixes if one.fix == "reseed"), None)
     best = fixes.get(report.recommended or "")

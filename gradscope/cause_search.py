@@ -68,6 +68,13 @@ def with_causes(report: Report, recipe: Recipe, data: Data, traces: Sequence[Tra
     return report.model_copy(update={"findings": [found.get(id(finding), finding) for finding in report.findings]})
 
 
+def without_causes(report: Report, reason: str) -> Report:
+    """Return the report with each finding that would have been tested marked as not tested, for this reason."""
+    asked = {id(finding) for finding in tested_findings(report)}
+    findings = [untested(finding, reason) if id(finding) in asked else finding for finding in report.findings]
+    return report.model_copy(update={"findings": findings})
+
+
 def repeats(placebo: Measured, place: Place, traces: Sequence[Trace]) -> bool:
     """Tell whether the placebo did what the control did, every loss to the bit, as far as the control went."""
     control = {trace.seed: trace.loss[place.begin :] for trace in traces}

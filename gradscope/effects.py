@@ -146,7 +146,7 @@ def recommended(
 
     Args:
         outcomes: of the fixes.
-        values: metric by fix, [seed]; where one has more seeds, the first are those that both have.
+        values: bounded metric by fix, [seed], see `bounded`; where one has more seeds, the first are those that both have.
         sizes: of the changes, by fix; without one, the first of the outcomes is the smallest.
     """
     order = sizes or {}
@@ -154,7 +154,7 @@ def recommended(
     if not working:
         return None
     working.sort(key=lambda o: order.get(o.fix, max(order.values(), default=0) + 1))  # stable: equal ones as they stand
-    best = max(working, key=lambda o: o.mean)
+    best = max(working, key=lambda o: float(np.mean(values[o.fix])))
     good = [candidate for candidate in working if not _is_behind(values[candidate.fix], values[best.fix])]
     return min(good, key=lambda o: bool(o.remaining)).fix  # the first of those with the least
 

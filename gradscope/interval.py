@@ -51,7 +51,8 @@ def effect_interval(
 
     The support is what an unseen pair could be: in general one arm at `floor` and the other at `ceiling`. But where every run
     of the fix beats every run of the control, or loses to it, an unseen pair is taken to be at worst one in which the fix makes
-    no difference; two rare events at once in one pair are left out. That is done only where such an order is rarer by chance
+    no difference. Where the control is at chance that leaves out two rare events at once; where it is well above it, a single
+    one, too: a run of the fix that collapses and was not seen. It is done only where such an order is rarer by chance
     than the interval may fail on that side (`order_chance`: 0.004 for five seeds against five). `tests/test_interval.py`
     measures the coverage, those events included.
 
@@ -95,8 +96,9 @@ def effect_p_value(control: Values, fix: Values, *, floor: float, ceiling: float
     The level at which `effect_interval` reaches zero, or that of the exact permutation test of the means against all runs of
     the control (`larger_mean_chance`), if that is less: two groups of runs are told apart long before their pairs bound how
     much lies between them. That test's hypothesis is that a fix changes nothing at all. So that one which changes the spread
-    alone does not pass for better on average, the bound has to lie above zero as well, with an unseen pair no worse than
-    no difference and than the worst pair seen: a fix that learns in four of five seeds and ruins the fifth proves nothing.
+    alone does not pass for better on average, the bound has to lie above zero as well, where an unseen pair is the worst one
+    seen or a run of the fix that fails beside an average control, whichever is worse: a fix that learns in four of five seeds
+    and ruins the fifth proves nothing. (Of runs of the fix that all beat all of the control, it is one without a difference.)
 
     Args:
         control: see `effect_interval`, as all others.
@@ -123,8 +125,11 @@ def effect_p_value(control: Values, fix: Values, *, floor: float, ceiling: float
     before, after, every = pairs
     reach = _reach(every, after, floor, ceiling)
     gains = after - before
-    better = _one_sided(gains, reach, larger_mean_chance(every, after))
-    worse = _one_sided(-gains, reach, larger_mean_chance(-every, -after))
+    worst = min(floor, float(every.min()), float(after.min()))
+    fails = 0.0 if after.min() > every.max() else worst - float(every.mean())
+    undone = 0.0 if after.max() < every.min() else worst - float(after.mean())  # mirrored: the control fails beside the fix
+    better = _one_sided(gains, -reach, fails, larger_mean_chance(every, after))
+    worse = _one_sided(-gains, -reach, undone, larger_mean_chance(-every, -after))
     return min(1.0, 2 * min(better, worse))
 
 
@@ -210,10 +215,10 @@ def _bounds(seen: NDArray[np.float64], worst: float, best: float, confidence: fl
     return float(lower), float(upper)
 
 
-def _one_sided(gains: NDArray[np.float64], reach: float, exchanged: float) -> float:
-    """Return the p value of "no gain": by the bound with the worst pair that can be, or by permutation and the worst seen."""
+def _one_sided(gains: NDArray[np.float64], worst: float, likely: float, exchanged: float) -> float:
+    """Return the p value of "no gain": by the bound with the worst pair that can be, or by permutation with a likely one."""
     weights = _dirichlet(len(gains) + 1)
-    far, near = (float(np.mean(weights @ np.append(gains, end) <= 0)) for end in (-reach, min(0.0, float(gains.min()))))
+    far, near = (float(np.mean(weights @ np.append(gains, end) <= 0)) for end in (worst, min(likely, float(gains.min()), 0.0)))
     return max(min(far, max(near, exchanged)), 1 / DRAWS)
 
 

@@ -12,7 +12,7 @@ from gradscope.effects import CONTROL, PLACEBO, RESEED, RESEED_SUMMARY, Arm, arm
 from gradscope.errors import CannotJudge, RecipeError, TraceError
 from gradscope.family import Family
 from gradscope.fixes import FIXES, Placebo
-from gradscope.interval import METHOD
+from gradscope.interval import METHOD, bounded
 from gradscope.looks import looks_of
 from gradscope.recipe import Recipe
 from gradscope.recipe_fields import HEALTHY
@@ -72,7 +72,7 @@ def build_report(recipe: Recipe, traces: Sequence[Trace], around: Circumstances 
         findings=diagnosis.findings,
         fixes=[*outcomes, *filter(None, [beside[RESEED]])],
         placebo=beside[PLACEBO],
-        recommended=recommended(outcomes, {name: arm.values for name, arm in arms.items()}, sizes),
+        recommended=recommended(outcomes, {name: bounded(arm.values, tried.chance) for name, arm in arms.items()}, sizes),
         coverage=diagnosis.coverage.model_copy(update={"notes": [*around.notes, *diagnosis.coverage.notes]}),
         timing=around.timing,
         undecided=diagnosis.undecided,

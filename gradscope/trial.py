@@ -10,7 +10,7 @@ import torch
 
 from gradscope.arms import ArmPlan, further_seeds, pack, plan_arms
 from gradscope.auto_fixes import with_chosen_fixes
-from gradscope.cause_search import Search, with_causes
+from gradscope.cause_search import Search, with_causes, without_causes
 from gradscope.cost import measure_costs
 from gradscope.data import Data
 from gradscope.diagnosis import diagnose
@@ -139,8 +139,12 @@ def _steps_of(arms: Sequence[ArmPlan], recipe: Recipe, data: Data, conditions: C
 def _explained(report: Report, recipe: Recipe, data: Data, done: TrainedArms, conditions: Conditions) -> Report:
     search = Search(conditions.device, conditions.allow_code, should_stop=conditions.should_stop)
     control = [trace for (arm, _), trace in done.traces.items() if arm == CONTROL]
-    with memory_told(recipe):
-        found = with_causes(report, recipe, data, control, search)
+    try:
+        with memory_told(recipe):
+            found = with_causes(report, recipe, data, control, search)
+    except Exception as error:  # the trial is done: what goes wrong in looking for causes must not take it away
+        text = " ".join(str(error).split())[:200]
+        found = without_causes(report, f"{type(error).__name__}: {text}; --no-causes leaves the search out")
     return found.model_copy(update={"interrupted": conditions.should_stop()})
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from gradscope.diagnosis import Diagnosis
 from gradscope.effects import RESEED, Arm, arm_of, outcome, recommended, verdict_of
+from gradscope.interval import bounded
 from gradscope.report import Coverage, Finding
 from gradscope.rules.examples import example
 
@@ -161,6 +162,14 @@ def test_recommended_is_the_smallest_change_that_is_not_worse_than_the_best():
     assert choice(("small", CURED, "inconclusive"), ("large", much, "works")) == "large"
     assert choice(("small", CURED, "works"), ("large", half, "works")) == "small"
     assert choice(("small", half, "works"), ("middle", CURED, "works"), ("large", slightly, "works")) == "middle"
+
+
+def test_a_run_without_a_finite_metric_counts_as_failed_in_the_choice_as_well():
+    control = arm("control", SICK, range(1, 6))
+    values = {"small": [*CURED[:4], float("nan")], "large": CURED}
+    outcomes = [outcome(control, arm(name, found), chance=CHANCE).model_copy(update={"verdict": "works"})
+                for name, found in values.items()]  # fmt: skip
+    assert recommended(outcomes, {name: bounded(found, CHANCE) for name, found in values.items()}) == "large"
 
 
 def test_nothing_that_works_nothing_recommended_and_never_luck():

@@ -267,6 +267,20 @@ def test_without_fixes_there_is_nothing_to_fix(tmp_path):
     assert not (tmp_path / "fixed.yaml").exists()
 
 
+def test_a_search_for_causes_that_fails_takes_no_trial_away(tmp_path, monkeypatch):
+    def broken(*given):
+        raise RuntimeError("not this time")
+
+    monkeypatch.setattr("gradscope.trial.with_causes", broken)
+    report = trial(PUBLISHED.replace("epochs: 6", "epochs: 2"), tmp_path, causes=True)
+    assert load_report(tmp_path) == report
+    collapse = next(f for f in report.findings if f.rule == "output-collapse")
+    assert collapse.tested.reason == (
+        "not tested by intervention: RuntimeError: not this time; --no-causes leaves the search out"
+    )
+    assert collapse.cause == collapse.tested.suspected
+
+
 def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trial(stack_text(), steps=5)

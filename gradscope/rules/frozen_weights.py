@@ -93,9 +93,9 @@ class FrozenWeights(Rule):
         names = tuple(trace.parameters[i] for i in absent)
         wanting = [i for i, site in enumerate(trace.sites) if site.wants_gradient and without_gradient(trace)[i]]
         text = f"no gradient ever comes to {_listed(names)}"
-        if trace.detached:
+        if trace.detached and wanting:  # else what is cut has nothing to do with weights that nobody uses
             cause = f"the network cuts its graph at {_listed(trace.detached)}: nothing before that is trained"
-            return _Part("error", names, text, cause, wanting[-1] if wanting else None)
+            return _Part("error", names, text, cause, wanting[-1])
         if ungraded := [name for name in names if name in trace.ungraded]:
             cause = f"the network runs {_listed(ungraded)} while gradients are switched off: nothing up to there is trained"
             return _Part("warning", names, text, cause)
@@ -133,6 +133,9 @@ class FrozenWeights(Rule):
         def unused() -> Trace:
             return example(parameter=none)
 
+        def unrelated() -> Trace:
+            return replace(unused(), detached=("model.detach@model.py:3",))
+
         def detached() -> Trace:
             return replace(example(parameter=none, site=cut), detached=("model.detach@model.py:3",))
 
@@ -148,6 +151,7 @@ class FrozenWeights(Rule):
             Case("too little gradient to move by", lambda: example(parameter=vanished), None),
             Case("not to be trained", lambda: replace(example(), frozen=("0.weight",)), "note", None, 0),
             Case("sparse gradients", lambda: replace(example(parameter=none), unmeasured=("1.weight",)), None),
+            Case("something is detached, something is unused", unrelated, "note", None, 0),
             Case("detached what has no weights", lambda: replace(example(), detached=("model.detach@model.py:3",)), None),
             Case("ordinary", example, None),
             Case("two records", lambda: example(records=2), "undecided"),

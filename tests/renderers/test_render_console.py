@@ -17,7 +17,7 @@ from gradscope.renderers import load_renderer
 from gradscope.renderers.console import ConsoleRenderer, print_report, stdout_console
 from gradscope.renderers.console_waterfall import chosen
 from gradscope.renderers.picture import ASCII, caption, lost_at, telling, whisker
-from gradscope.renderers.wording import place
+from gradscope.renderers.wording import place, verdict_word
 from gradscope.report import Expectation, Report, Waterfall
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -67,7 +67,7 @@ def test_every_finding_and_every_fix_appears(name: str, width: int) -> None:
         assert finding.role == "victim" or squeezed(finding.text) in flat
     for fix in report.fixes:
         assert f"  {fix.fix} " in text
-        assert fix.verdict in text
+        assert verdict_word(fix) in text
         if fix.interval:
             assert f"[{fix.interval[0]:.2f}, {fix.interval[1]:.2f}]" in text
     for hypothesis in report.hypotheses:
