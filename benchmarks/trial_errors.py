@@ -18,7 +18,7 @@ in nine runs of ten and fails in the tenth, where the control never fails; on av
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,22 +164,26 @@ def family_of(runs: Runs, reseed: Runs, seeds: int, most: int | None) -> Family:
     return Family(longer, arms(dict.fromkeys(further, most)), looks, COLLAPSED, others)
 
 
-def rows(trials: int) -> Iterator[Row]:
-    """Yield the table."""
+def rows(trials: int, numbers: Sequence[int] = (1, 6), only: str = "") -> Iterator[Row]:
+    """Yield the table, for trials with so many fixes, of the worlds whose name contains `only`."""
     for seeds, most in DESIGNS:
-        for fixes in (1, 6):
+        for fixes in numbers:
             for world in WORLDS:
-                yield simulated(world, seeds, most, fixes, trials)
+                if only in world.name:
+                    yield simulated(world, seeds, most, fixes, trials)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000, help="of each row")
-    trials = parser.parse_args().trials
+    parser.add_argument("--fixes", type=int, nargs="+", default=(1, 6), help="how many are tried in a trial (default: 1 6)")
+    parser.add_argument("--only", default="", help="worlds whose name contains this")
+    options = parser.parse_args()
+    trials = options.trials
     print(f"{trials} trials each; the standard error of a share of 0.95 is {(0.0475 / trials) ** 0.5:.3f}")
     print(f"{'runs':24} {'seeds':>6} fixes    all   each  width  false placebo  power seeds")
-    for row in rows(trials):
+    for row in rows(trials, options.fixes, options.only):
         print(row, flush=True)
 
 
