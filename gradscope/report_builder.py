@@ -79,7 +79,7 @@ def build_report(recipe: Recipe, traces: Sequence[Trace], around: Circumstances 
         hypotheses=diagnosis.hypotheses,
         waterfalls=diagnosis.waterfalls,
         expectation=expectation(recipe, diagnosis),
-        setting=_setting(recipe, control, like, around),
+        setting=_setting(recipe, tried, like, around),
         interrupted=around.interrupted,
     )
 
@@ -164,15 +164,18 @@ def method_of(recipe: Recipe, fixes: int) -> str:
     """Return how the intervals are made, and what they are corrected for."""
     looks = looks_of(len(recipe.seed_list), recipe.most_seeds)
     parts = [METHOD]
+    if fixes:
+        parts.append("effects told from zero by them or by an exact permutation test of the means")
+        parts.append("of a fix all of whose runs beat all of the control, runs that fail and were not seen are left out")
     if fixes > 1:
-        parts.append(f"all {fixes} fixes at once with 95 %, effects told from zero by Holm's method")
+        parts.append(f"all {fixes} fixes at once with 95 %, by Bonferroni's and Holm's methods")
     if len(looks) > 1:
         spent = " and ".join(f"{look.alpha:.3f} after {look.seeds} seeds" for look in looks)
         parts.append(f"error spent over two looks: {spent}")
     return "; ".join(parts)
 
 
-def _setting(recipe: Recipe, control: Arm, like: Trace, around: Circumstances) -> Setting:
+def _setting(recipe: Recipe, tried: Family, like: Trace, around: Circumstances) -> Setting:
     return Setting(
         data=around.data or (recipe.data if isinstance(recipe.data, str) else recipe.data.path),
         device=around.device,
@@ -181,8 +184,8 @@ def _setting(recipe: Recipe, control: Arm, like: Trace, around: Circumstances) -
         steps=len(like.loss),
         planned_steps=like.task.planned_steps,
         parameters=around.parameters,
-        seeds=[*recipe.seed_list, *(seed for seed in control.seeds if seed not in recipe.seed_list)],
+        seeds=[*recipe.seed_list, *(seed for seed in tried.control.seeds if seed not in recipe.seed_list)],
         versions=dict(around.versions),
         options=list(around.options),
-        interval_method=method_of(recipe, len(recipe.fix_names)),
+        interval_method=method_of(recipe, len(tried.fixes)),
     )

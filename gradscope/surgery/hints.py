@@ -11,7 +11,7 @@ from gradscope.fixes.lr_warmup import WARMUP
 HINTS: Mapping[str, str] = {
     "lower-lr": "for group in optimizer.param_groups:\n    group['lr'] /= 10",
     "lr-warmup": (
-        f"steps = int({WARMUP} * all_steps)\n"
+        f"steps = max(2, int({WARMUP} * all_steps))\n"
         "warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1 / steps, total_iters=steps - 1)\n"
         "warmup.step()  # behind each optimizer.step()"
     ),
