@@ -15,7 +15,7 @@ from gradscope.initial_weights import initial_linear
 from gradscope.member_traces import MemberName
 from gradscope.recipe import Stack
 from gradscope.recipe_stack import MOST_LAYERS
-from gradscope.stack import Population, StackLayer
+from gradscope.stack import MemberNorm, Population, StackLayer
 from gradscope.unit_activation import Build
 
 GROUP = re.compile(r"(?<=\.activation\.groups\.)\d+")
@@ -97,7 +97,7 @@ def draw_again(
     """
     host = network.layers[layer]
     assert isinstance(host, StackLayer)
-    _, inputs, outputs = host.weight.shape
+    _, outputs, inputs = host.weight.shape
     with torch.no_grad():
         for row in rows:
             before = tuple(stack.layers[layer - 1].resolve(inputs)) if layer and stack.init == "matched-normal" else None
@@ -105,11 +105,13 @@ def draw_again(
             weight, bias = initial_linear(inputs, outputs, stack.init, names[row].seed, 3 * MOST_LAYERS + layer, gain)
             if stack.init == "lsuv":  # whose size was found by looking at samples
                 weight *= host.weight[row].norm() / weight.norm()
-            host.weight[row], host.bias[row] = weight.T, bias
+            host.weight[row], host.bias[row] = weight, bias
         for norm in host.norms:
             own = [i for i, row in enumerate(norm.rows) if row in rows]  # type: ignore[arg-type]
             for name, value in norm.state_dict(keep_vars=True).items():
                 value[own] = 1.0 if name in ("weight", "running_var") else 0.0
+            assert isinstance(norm, MemberNorm)
+            norm.draw_weights({i: (names[norm.rows[i]].seed, stack) for i in own}, 4 * MOST_LAYERS + layer)
     for parameter in (host.weight, host.bias):
         for kept in optimizer.state.get(parameter, {}).values():
             if isinstance(kept, Tensor) and kept.dim():

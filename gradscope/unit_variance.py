@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gradscope.fused_update import linear
 from gradscope.initial_weights import layer_seed, seeded
 from gradscope.recipe_stack import MOST_LAYERS
 from gradscope.stack import MemberNorm, Population, StackLayer
@@ -38,7 +39,7 @@ def scale_to_unit_variance(network: Population, samples: Float[Tensor, " sample 
         network.eval()
         for layer in network.layers:
             assert isinstance(layer, StackLayer)
-            z = torch.baddbmm(layer.bias.unsqueeze(1), x, layer.weight)
+            z = linear(x, layer.weight, layer.bias)
             for row in rows:
                 std = float(z[row].double().std(correction=0))
                 if 0 < std < float("inf"):
@@ -53,7 +54,7 @@ def scale_to_unit_variance(network: Population, samples: Float[Tensor, " sample 
 
 def chosen(seed: int, count: int) -> Tensor:
     """Return the indices of the samples that a member looks at: at most `SAMPLES`, another choice for each seed."""
-    draw = torch.Generator().manual_seed(layer_seed(seed, 2 * MOST_LAYERS))
+    draw = torch.Generator().manual_seed(layer_seed(seed, 5 * MOST_LAYERS))
     return torch.randperm(count, generator=draw)[:SAMPLES]
 
 

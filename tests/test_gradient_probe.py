@@ -47,7 +47,7 @@ def test_the_share_follows_its_definition(kind, scale):
             network.layers[1].bias[0, :3] = -100.0
 
     network, probe = probed(described, 1, x, y, change=larger)
-    weights = [(layer.weight[0].detach().T.numpy(), layer.bias[0].detach().numpy()) for layer in network.layers]
+    weights = [(layer.weight[0].detach().numpy(), layer.bias[0].detach().numpy()) for layer in network.layers]
     slopes = NumpyPass(weights[:2], [["tanh"] * 9, [kind] * 7], x.numpy(), np.zeros(40, int)).slopes[1]
     reached = np.abs(slopes) >= 0.05 * LARGEST_SLOPE[kind]
     expected = reached.any(axis=0).mean() if kind == "relu" else reached.mean()
@@ -58,7 +58,7 @@ def test_the_share_follows_its_definition(kind, scale):
 def test_the_spread_is_that_of_the_first_pass():
     x, y = samples()
     network, probe = probed(stack(), 0, x, y, steps=2)
-    z = torch.baddbmm(network.layers[0].bias.unsqueeze(1), x.unsqueeze(0), network.layers[0].weight).detach().numpy()[0]
+    z = torch.baddbmm(network.layers[0].bias.unsqueeze(1), x.unsqueeze(0), network.layers[0].weight.mT).detach().numpy()[0]
     assert probe.spread[0] == pytest.approx(np.sqrt(z.var(axis=0).mean()))
 
 

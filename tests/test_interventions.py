@@ -125,7 +125,7 @@ def test_members_get_what_their_arm_says():
     layer = untouched.layers[1]
     x = torch.randn(20, 6)
     first = untouched.layers[0](x.expand(untouched.size, *x.shape))
-    z = torch.baddbmm(layer.bias.unsqueeze(1), first, layer.weight)
+    z = torch.baddbmm(layer.bias.unsqueeze(1), first, layer.weight.mT)
     hooks = intervene(changed, rows, gates_of(changed))
     hooks.append(changed.layers[1].activation.register_forward_pre_hook(lambda module, args: seen.update(z=args[0].detach())))
     changed(x)

@@ -101,5 +101,5 @@ def test_a_recipe_s_networks_begin_with_it():
     raw = {"name": "a", "data": "digits", "stack": {"hidden": [9], "activations": ["sigmoid", "none"], "init": "lsuv"}}
     recipe, data = build_recipe(raw), class_data()
     network = build_network(pack([ArmPlan("control", recipe, (1, 2))])[0], data, torch.device("cpu"), allow_code=False)
-    z = torch.baddbmm(network.layers[0].bias.unsqueeze(1), data.x_train.expand(2, -1, -1), network.layers[0].weight)
+    z = torch.baddbmm(network.layers[0].bias.unsqueeze(1), data.x_train.expand(2, -1, -1), network.layers[0].weight.mT)
     assert z.var(dim=(1, 2)).tolist() == pytest.approx([1.0, 1.0], rel=0.1)
