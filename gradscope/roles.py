@@ -37,7 +37,8 @@ def role_of(seen: Seen, others: Sequence[Seen], leads: Leads) -> Role:
       exploded, or replaced the weights, before.
     * A gradient that is lost on its way back is lost first nearest to the loss; where a layer nearer to the loss, or the site
       itself, is dead or saturated, that is why.
-    * What a network is fed comes before all that it computes.
+    * What a network is fed explains what goes wrong at the first site, and values, gradients and steps that are too large
+      anywhere; what has gone wrong at the first site explains the rest, or nothing does.
     * Steps are too large where the gradient had exploded by then; what weights do that stand still follows from nothing.
     * What concerns the network as a whole follows from any error at a place or in the weights: a loss that diverges from what
       was there by then.
@@ -60,7 +61,7 @@ def _causes(other: Seen, seen: Seen, leads: Leads) -> bool:
     if seen.rule.slug == "unscaled-input":
         return False
     if other.rule.slug == "unscaled-input":
-        return other.is_error and seen.rule.slug not in _NOT_OF_INPUT
+        return other.is_error and _follows_from_input(seen, other)
     if seen.rule.flow == "weights":
         exploded = other.rule.slug == "exploding-gradient" and other.is_error
         return seen.rule.slug == "oversized-updates" and exploded and not _is_before(seen, other)
@@ -69,6 +70,13 @@ def _causes(other: Seen, seen: Seen, leads: Leads) -> bool:
     if seen.rule.flow == "forward":
         return _spreads_forward(other, seen, leads)
     return _spreads_back(other, seen, leads)
+
+
+def _follows_from_input(seen: Seen, fed: Seen) -> bool:
+    if seen.rule.slug in _NOT_OF_INPUT:
+        return False
+    here = seen.observation.site is not None and seen.observation.site == fed.observation.site
+    return here or seen.rule.slug in _OF_SIZE
 
 
 def _explains_network(other: Seen, seen: Seen) -> bool:
@@ -102,6 +110,8 @@ def _spreads_back(other: Seen, seen: Seen, leads: Leads) -> bool:
 
 # What no input brings about, whatever its scale.
 _NOT_OF_INPUT = ("frozen-weights", "identical-units", "vanishing-gradient")
+# What an input's size is carried on to, by layers that let it through. A relu that shuts does so at any size.
+_OF_SIZE = ("saturation", "exploding-gradient", "oversized-updates", "non-finite")
 
 
 def _is_before(one: Seen, other: Seen) -> bool:

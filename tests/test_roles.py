@@ -78,6 +78,10 @@ def role(of, *others):
         (seen("saturation", 1), seen("unscaled-input", 0), "victim"),
         (seen("dead-layer", 0), seen("unscaled-input", 0), "victim"),  # the input comes before the first site
         (seen("exploding-gradient", 1), seen("unscaled-input", 0), "victim"),
+        (seen("output-collapse", 2), seen("unscaled-input", 0), "origin"),  # the layers between are well
+        (seen("dead-layer", 1), seen("unscaled-input", 0), "origin"),
+        (seen("common-mode", 2), seen("unscaled-input", 0), "origin"),
+        (seen("common-mode", 0), seen("unscaled-input", 0), "victim"),  # a large mean
         (seen("oversized-updates"), seen("unscaled-input", 0), "victim"),
         (seen("identical-units", 0), seen("unscaled-input", 0), "origin"),
         (seen("dead-layer", 0), seen("unscaled-input", 0, severity="note"), "origin"),
@@ -90,6 +94,11 @@ def test_role_beside_one_other(later, cause, expected):
 def test_steps_that_an_explosion_made_too_large_do_not_explain_its_spread():
     near, far, steps = (seen("exploding-gradient", 2, 1), seen("exploding-gradient", 0, 0), seen("oversized-updates"))
     items = [near, far, steps]
+    assert [role_of(item, items, CHAIN) for item in items] == ["origin", "victim", "victim"]
+
+
+def test_what_an_input_breaks_at_the_first_site_explains_the_later_ones():
+    items = [seen("unscaled-input", 0), seen("dead-layer", 0), seen("output-collapse", 2)]
     assert [role_of(item, items, CHAIN) for item in items] == ["origin", "victim", "victim"]
 
 
