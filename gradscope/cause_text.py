@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gradscope.report import CauseFound, Finding, Intervention
 
 MOST_NAMED = 3  # sites
+INTERRUPTED = "interrupted"
 DONE = {
     "placebo": "no change (placebo)",
     "centre z": "centring z",
@@ -43,7 +44,7 @@ def what_happened(one: Intervention, placebo: Intervention) -> str:
 def back(one: Intervention) -> str:
     """Return what an intervention brought back, beside the placebo."""
     if one.works:
-        return "both come back"
+        return "both come back" if one.brings_gradient else "loss comes back"
     return "gradient only" if one.brings_gradient else "loss only" if one.brings_loss else ""
 
 
@@ -60,6 +61,11 @@ def untested(finding: Finding, reason: str) -> Finding:
     """Return the finding with its rule's guess, marked as not tested."""
     found = CauseFound(cause=None, reason=f"not tested by intervention: {reason}", suspected=finding.cause)
     return finding.model_copy(update={"tested": found})
+
+
+def is_cut_short(findings: Sequence[Finding]) -> bool:
+    """Tell whether the search for their causes was interrupted."""
+    return any(f.tested is not None and f.tested.reason.endswith(f": {INTERRUPTED}") for f in findings)
 
 
 def cause_line(found: CauseFound) -> str:

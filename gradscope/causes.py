@@ -1,8 +1,13 @@
 """From what interventions did to the cause: which of them bring back first the gradient and then the loss, and what that says.
 
-No number here is fitted to a network. The gradient is back where more than half of what the placebo misses is, in nearly all
-seeds (four of five); the loss where it is lower than the placebo's in nearly all seeds, and by more than chance would have at
-5 % over all interventions at a place together (paired tests, corrected by Holm's method).
+No number here is fitted to a network (how long an intervention lasts is: see `intervention_plan.STEPS`). The gradient is back
+where more than half of what the placebo misses is, in nearly all seeds (four of five); the loss where it is lower than the
+placebo's in nearly all seeds, and by more than chance would have at 5 % over all interventions at a place together (paired
+tests, corrected by Holm's method).
+
+Steps that are too large, and a loss that diverges, need not take the gradient out of its bounds. Where the placebo's is in them
+there is none to bring back, and the loss alone has to tell: it is back where more than twice as much is learnt as by the
+placebo, again in nearly all seeds and beyond chance. That is said so.
 
 | what works alone | what it leaves as it is | so the cause is |
 |---|---|---|
@@ -48,11 +53,12 @@ class Effect:
     p: float
     brings_gradient: bool
     brings_loss: bool
+    is_by_loss: bool = False  # no gradient was lost that it could bring back
 
     @property
     def works(self) -> bool:
-        """Whether it brings back first the gradient and then the loss."""
-        return self.brings_gradient and self.brings_loss
+        """Whether it brings back first the gradient, if that was lost, and then the loss."""
+        return self.brings_loss and (self.brings_gradient or self.is_by_loss)
 
 
 @dataclass(frozen=True)
@@ -92,10 +98,11 @@ def cause_of(place: Place, measured: Sequence[Measured], guessing: float) -> Cau
 def worth_going_on(place: Place, measured: Sequence[Measured]) -> list[Arm]:
     """Return the arms whose loss is worth looking at: those that bring the gradient back, placebo, and what others suspect.
 
-    None where there is no cause to find.
+    All where only the loss can tell; none where there is no cause to find.
     """
     placebo, *others = measured
-    back = [one.arm for one in others if _brings_gradient(place, one, placebo)]
+    by_loss = _is_by_loss(place, placebo)
+    back = [one.arm for one in others if by_loss or _brings_gradient(place, one, placebo)]
     if not back or _why_not(place, placebo):
         return []
     return [one.arm for one in measured if one is placebo or one.arm in back or one.arm in place.elsewhere]
@@ -106,11 +113,26 @@ def _why_not(place: Place, placebo: Measured) -> str:
     seeds = len(place.seeds)
     if seeds < MINIMUM_SEEDS:
         return f"tried in {seeds}, at least {MINIMUM_SEEDS} seeds are needed to tell an effect from noise"
-    lost = int((1 - placebo.reached > (HALF if place.is_whole else 0.0)).sum())
-    if not place.grows and lost < nearly_all(seeds):
+    if not place.grows and not _is_lost(place, placebo):
         share = f"{100 * float(placebo.reached.mean()):.0f} %"
         return f"no gradient is lost that could be brought back: it reaches {share} of {place.site} without any change"
     return ""
+
+
+def _is_lost(place: Place, placebo: Measured) -> bool:
+    """Tell whether a gradient is lost without any change, in nearly all seeds: else there is none to bring back.
+
+    Of a layer that shuts a single unit counts. Of values that saturate some always do: lost is more than half of them, from
+    which on a layer counts as saturated. What grew is lost where it is out of its bounds.
+    """
+    missing = 1 - placebo.reached
+    least = HALF if place.is_whole or not place.shuts else 0.0
+    lost = placebo.reached == 0 if place.grows else missing > least
+    return int(lost.sum()) >= nearly_all(len(lost))
+
+
+def _is_by_loss(place: Place, placebo: Measured) -> bool:
+    return place.grows and not _is_lost(place, placebo)
 
 
 def effects_of(place: Place, measured: Sequence[Measured], guessing: float) -> tuple[Effect, ...]:
@@ -120,10 +142,12 @@ def effects_of(place: Place, measured: Sequence[Measured], guessing: float) -> t
     losses = [end_loss(one.losses, guessing) for one in compared]
     corrected = [1.0, *holm([paired_p(losses[0] - loss) for loss in losses[1:]])]
     after = {one.arm: (loss, p) for one, loss, p in zip(compared, losses, corrected, strict=True)}
+    by_loss = _is_by_loss(place, placebo)
     found = []
     for one in measured:
         loss, p = after.get(one.arm, (np.empty(0), math.nan))
         lower_in = int((loss < losses[0]).sum()) if len(loss) else 0
+        back_in = int((guessing - losses[0] < HALF * (guessing - loss)).sum()) if by_loss and len(loss) else lower_in
         found.append(
             Effect(
                 arm=one.arm,
@@ -131,8 +155,9 @@ def effects_of(place: Place, measured: Sequence[Measured], guessing: float) -> t
                 loss=tuple(map(float, loss)),
                 lower_in=lower_in,
                 p=p,
-                brings_gradient=_brings_gradient(place, one, placebo),
-                brings_loss=p <= LEVEL and lower_in >= nearly_all(len(loss)),
+                brings_gradient=not by_loss and _brings_gradient(place, one, placebo),
+                brings_loss=p <= LEVEL and back_in >= nearly_all(len(loss)),
+                is_by_loss=by_loss,
             )
         )
     return tuple(found)
@@ -152,6 +177,8 @@ def _brings_gradient(place: Place, one: Measured, placebo: Measured) -> bool:
 
 
 def _what_missed(effects: Sequence[Effect]) -> str:
+    if effects[0].is_by_loss:
+        return "no gradient was lost, and no change brought the loss back"
     if any(effect.works for effect in effects):
         return "the gradient comes back by centring as well as by opening the gate, the loss beyond noise by opening it only"
     if any(effect.brings_gradient for effect in effects):
@@ -173,7 +200,8 @@ def _name(place: Place, effects: Sequence[Effect], spread: float) -> str | None:
         "reset layer": "weights damaged by training" if place.begin else "unlucky initial weights",
     }
     centring = {effect.arm.kind for effect in effects if effect.brings_gradient and place.layer in effect.arm.layers}
-    if centring & {"centre z", "centre input"}:  # which opens the gates, too: they are not all that is wrong
+    # Centring opens the gates, too: where it does they are not all that is wrong. Where no gradient is lost they are open.
+    if effects[0].is_by_loss or centring & {"centre z", "centre input"}:
         here.discard("open gate")
     for kind, name in names.items():
         if kind in here:

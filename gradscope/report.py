@@ -48,7 +48,7 @@ class Intervention(SavedPart):
 
     `reached` is the share of the place that the gradient reaches, `loss` the training loss at the end (empty where the gradient
     did not come back, so that the change was not followed up), `p` that of the paired test that the loss is lower than the
-    placebo's, corrected for all that were followed up; `works` where both came back.
+    placebo's, corrected for all that were followed up; `works` where both came back, or the loss where no gradient was lost.
     """
 
     kind: str

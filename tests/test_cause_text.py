@@ -52,6 +52,7 @@ def test_what_came_back():
     assert [back(one) for one in (PLACEBO, CENTRED)] == ["", "both come back"]
     assert back(CENTRED.model_copy(update={"works": False, "brings_loss": False})) == "gradient only"
     assert back(CENTRED.model_copy(update={"works": False, "brings_gradient": False})) == "loss only"
+    assert back(CENTRED.model_copy(update={"brings_gradient": False})) == "loss comes back"
 
 
 def test_what_was_not_tested_keeps_its_cause():

@@ -119,7 +119,34 @@ def test_a_slow_network_has_no_gradient_to_bring_back():
 def test_a_gradient_that_grew_only_has_to_be_in_bounds():
     assert named(("lower lr", 0.6, 0.5), placebo=(0.0, 9e9), grows=True).name == "steps too large"
     assert named(("lower lr", 0.0, 0.5), placebo=(0.0, 9e9), grows=True).name is None
-    assert named(("lower lr", 1.0, 0.5), placebo=(1.0, 9e9), grows=True).name == "steps too large"
+
+
+def test_where_no_gradient_grew_out_of_bounds_the_loss_alone_tells_and_has_to_be_back_by_far():
+    found = named(("lower lr", 1.0, 0.5), placebo=(1.0, 9e9), grows=True)
+    assert found.name == "steps too large"
+    assert not any(effect.brings_gradient for effect in found.effects)
+    a_little = named(("centre z", 1.0, 0.9), placebo=(1.0, 1.0), grows=True)
+    assert a_little.effects[1].lower_in == 5
+    assert a_little.name is None
+    assert a_little.reason == "no gradient was lost, and no change brought the loss back"
+    assert named(("open gate", 1.0, 0.5), placebo=(1.0, 9e9), grows=True).name is None
+
+
+def test_where_only_the_loss_can_tell_every_change_is_followed_up():
+    arms = [Arm(kind, (HERE,)) for kind in ("centre z", "lower lr")]
+    first = [measured(PLACEBO, 0.9, 9e9), measured(arms[0], 0.0, 9e9), measured(arms[1], 0.9, 0.5)]
+    where = place([PLACEBO, *arms], grows=True)
+    assert worth_going_on(where, first) == [PLACEBO, *arms]
+    assert worth_going_on(where, [measured(PLACEBO, 0.0, 9e9), *first[1:]]) == [PLACEBO, arms[1]]
+
+
+def test_a_few_saturated_values_are_no_lost_gradient():
+    tried = ("centre z", 0.995, 0.5)
+    found = named(tried, placebo=(0.98, 2.2), shuts=False)
+    assert found.name is None
+    assert "it reaches 98 % of 3.relu without any change" in found.reason
+    assert named(tried, placebo=(0.4, 2.2), shuts=False).name is not None
+    assert named(tried, placebo=(0.98, 2.2)).name is not None, "a unit that is shut"
 
 
 def test_two_seeds_are_too_few():
