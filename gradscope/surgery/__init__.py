@@ -4,7 +4,7 @@
 >>> from torch import nn
 >>> import gradscope
 >>> model = nn.Sequential(nn.Linear(4, 8), nn.Sigmoid(), nn.Linear(8, 3), nn.ReLU())
->>> print(gradscope.apply_fix(model, "batchnorm-last"))
+>>> print(gradscope.apply_fix(model, "batchnorm-last", torch.zeros(2, 4)))
 batchnorm-last: batch-norm before the last layer's activation
   3: ReLU() -> Sequential(BatchNorm1d(3), ReLU())
 In code:
@@ -42,7 +42,8 @@ def apply_fix(model: nn.Module, fix: str, example: Example = None, *, seed: int 
         fix: one of the names that recipes have for fixes.
         example: an input as the model is called with it (a tensor, a tuple of arguments or a dict of them); by a forward pass
             of a second copy it is seen in which order modules are called and where functions are. Not needed for nested
-            `nn.Sequential`s. lsuv-init needs one, of as many samples as can be.
+            `nn.Sequential`s; without it a batch-norm behind `nn.Linear` is one that takes any number of axes. lsuv-init needs
+            one, of as many samples as can be.
         seed: of the weights that the inits draw.
 
     Raises:

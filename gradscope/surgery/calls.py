@@ -38,7 +38,7 @@ class Call:
     name: str  # the module's class, or the function
     is_function: bool = False
     source: str | None = None  # the linear layer whose outputs are the inputs, as they are
-    axes: int = 2  # of the inputs
+    axes: int = 0  # of the inputs; 0 where nobody saw them
     is_output: bool = False
 
 
@@ -75,11 +75,16 @@ def _chain(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
 def _calls_of_chain(chain: list[tuple[str, nn.Module]]) -> list[Call]:
     found: list[Call] = []
     source: str | None = None
+    axes = 0
     for i, (path, module) in enumerate(chain):
         kind = kind_of(module)
         if kind:
-            is_last = i == len(chain) - 1
-            found.append(Call(kind, path, type(module).__name__, source=source, is_output=is_last and kind == "activation"))
+            is_output = i == len(chain) - 1 and kind == "activation"
+            found.append(Call(kind, path, type(module).__name__, source=source, axes=axes, is_output=is_output))
+        if isinstance(module, nn.Flatten):
+            axes = 2 if (module.start_dim, module.end_dim) == (1, -1) else 0
+        elif not kind and not isinstance(module, nn.Dropout | nn.Identity):
+            axes = 0  # it may reshape
         source = path if kind == "linear" else None
     return found
 

@@ -15,7 +15,10 @@ from gradscope.surgery.slots import Slot, slots_with
 
 
 class FeatureBatchNorm(nn.BatchNorm1d):
-    """Batch-norm over the last axis of a tensor with any number of axes before it, which all count as samples."""
+    """Batch-norm over the last axis of a tensor with any number of axes before it, which all count as samples.
+
+    Of [sample, feature] it is `nn.BatchNorm1d` itself, which takes the second of three axes for the features.
+    """
 
     def forward(self, z: Tensor) -> Tensor:
         """Return z normalised."""
@@ -38,7 +41,8 @@ def insert_norms(model: nn.Module, fix: str, example: Example) -> Change:
     """Put a norm behind the last linear layer that is called, or behind each that an activation follows straight away.
 
     Before an activation that is a module of its own, it goes there, and the names of the weights stay what they are; before
-    one that is a function or shared, and where none follows, behind the linear layer. What has a norm already is left alone.
+    one that is a function or shared, and where none follows, behind the linear layer. What has a norm already is left alone, as
+    is a layer of one output, of which layer-norm would make a constant.
 
     Raises:
         FixError: there is no place for one.
@@ -46,13 +50,23 @@ def insert_norms(model: nn.Module, fix: str, example: Example) -> Change:
     calls = calls_of(model, fix, example)
     followed = {call.source: call for call in calls if call.kind == "activation" and call.source}
     wanted = _wanted(calls, fix, followed)
-    places = {call: _place(model, calls, call, followed.get(call.path)) for call in wanted}
+    normed = [call for call in wanted if NORMS[fix].is_batchnorm or not _has_one_output(model, call)]
+    if not normed:
+        raise FixError(f"{fix}: expected layers of two outputs or more, got {wanted[0].path} with one: it would be a constant")
+    places = {call: _place(model, calls, call, followed.get(call.path)) for call in normed}
     left = tuple(f"{call.path}, which is called several times" for call, slot in places.items() if slot is None)
     lines: list[str] = []
     replaced = [_insert(model, fix, call, slot, lines) for call, slot in places.items() if slot is not None]
     if not replaced:
         raise FixError(f"{fix}: expected layers that are called once, got {left[0]}; one norm cannot serve several calls")
+    left += tuple(f"{call.path}, whose one output would be a constant" for call in wanted if call not in normed)
     return Change(tuple(replaced), left, "\n".join(lines))
+
+
+def _has_one_output(model: nn.Module, call: Call) -> bool:
+    """Tell of a linear layer; a convolution's one channel is normed over its places."""
+    linear = model.get_submodule(call.path)
+    return isinstance(linear, nn.Linear) and linear.out_features == 1
 
 
 def _wanted(calls: list[Call], fix: str, followed: Mapping[str, Call]) -> list[Call]:

@@ -86,7 +86,7 @@ def test_hints_do_to_the_model_what_was_done_to_the_copy():
     for fix in ("leaky-relu", "batchnorm-last", "batchnorm-all", "layernorm-all", "drop-output-activation"):
         model = mlp()
         applied = gradscope.apply_fix(model, fix)
-        exec(applied.hint, {"model": model, "nn": nn})
+        exec(applied.hint, {"model": model, "nn": nn, "gradscope": gradscope})
         assert repr(model) == repr(applied.model)
         assert torch.equal(model(X), applied.model(X))
 
@@ -107,6 +107,29 @@ def test_a_last_layer_without_activation_is_followed_by_the_norm():
     applied = gradscope.apply_fix(model, "batchnorm-last")
     assert [str(change) for change in applied.replaced[0]][0] == "2"
     assert isinstance(applied.model[2][1], nn.BatchNorm1d)
+
+
+def test_without_an_example_a_norm_takes_the_last_axis_of_any_number():
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU())
+    sequences = torch.randn(7, 5, 6)  # as many places as features: batch-norm would take them for these
+    applied = gradscope.apply_fix(model, "batchnorm-all")
+    z = applied.model[1][0](model[0](sequences))
+    assert z.mean(dim=(0, 1)).abs().max() < 1e-5
+    torch.testing.assert_close(applied.model(X), gradscope.apply_fix(model, "batchnorm-all", X).model(X))
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU())
+    kinds = [type(gradscope.apply_fix(one, "batchnorm-all").model[-1][0]) for one in (model, flat)]
+    assert [kind is nn.BatchNorm1d for kind in kinds] == [False, True]
+
+
+def test_layer_norm_leaves_a_layer_of_one_output_alone():
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1), nn.Sigmoid())
+    applied = gradscope.apply_fix(model, "layernorm-all")
+    assert paths(applied) == ["1"]
+    assert applied.left == ("2, whose one output would be a constant",)
+    assert applied.model(X).std() > 0
+    assert paths(gradscope.apply_fix(model, "batchnorm-all", X)) == ["1", "3"]
+    with pytest.raises(FixError, match="layernorm-all: expected layers of two outputs or more, got 0 with one"):
+        gradscope.apply_fix(nn.Sequential(nn.Linear(6, 1), nn.Tanh()), "layernorm-all")
 
 
 def test_calls_and_not_registration_say_which_layer_is_the_last():
@@ -157,6 +180,21 @@ def test_a_transformer_block_takes_norms_over_features_and_works_in_evaluation(f
         z = applied.model.train().linear1(TOKENS)
         normed = z if activation == "relu" else applied.model.activation[0](z)
         assert normed.mean(dim=(0, 1)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("fix", ["batchnorm-all", "layernorm-all", "gelu"])
+def test_an_encoder_with_padding_works_in_evaluation(fix):
+    model = nn.TransformerEncoder(encoder(nn.ReLU()), num_layers=2)
+    padding = torch.zeros(3, 5, dtype=torch.bool)
+    padding[0, 3:] = True
+    applied = gradscope.apply_fix(model, fix, {"src": TOKENS, "src_key_padding_mask": padding})
+    changed = applied.model.eval()
+    with torch.no_grad():  # where encoders join what is not padding to one nested tensor
+        fast = changed(TOKENS, src_key_padding_mask=padding)
+    assert torch.allclose(fast[~padding], changed(TOKENS, src_key_padding_mask=padding)[~padding], atol=1e-6)
+    whole = gradscope.apply_fix(nn.Sequential(nn.Linear(8, 8), model), fix, TOKENS).model.eval()
+    with torch.no_grad():
+        assert whole[1](TOKENS, src_key_padding_mask=padding).shape == TOKENS.shape
 
 
 def test_an_activation_module_of_a_transformer_block_is_replaced_in_evaluation_too():
