@@ -72,8 +72,14 @@ def _deviation(layer: Layer) -> str:
 
 
 def _scale(model: nn.Module, fix: str, example: Example, layers: Mapping[str, Layer]) -> None:
-    """Scale each layer's weights, in the order of the calls, so that its outputs have variance 1."""
+    """Scale each layer's weights, in the order of the calls, so that its outputs have variance 1.
+
+    Batch-norms are passed with the example's own statistics, as in training: those of a trained model are of the old weights.
+    """
     scout = copy.deepcopy(model).eval()
+    for module in scout.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
     order = dict.fromkeys(call.path for call in calls_of(model, fix, example) if call.kind == "linear")
     for path in order:
         if path not in layers:

@@ -51,6 +51,15 @@ def test_lsuv_gives_every_called_layer_outputs_of_variance_1(model, x):
     assert list(found.values()) == pytest.approx([1.0] * len(found), rel=1e-3)
 
 
+def test_lsuv_measures_behind_batch_norms_as_training_does():
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
+    for _ in range(50):
+        model(100 * X)
+    applied = gradscope.apply_fix(model.eval(), "lsuv-init", X)
+    assert torch.equal(applied.model[1].running_var, model[1].running_var)
+    assert float(applied.model.train()(X).detach().var(correction=0)) == pytest.approx(1.0, rel=1e-3)
+
+
 def test_lsuv_needs_an_example():
     with pytest.raises(FixError, match="lsuv-init: expected samples on which to measure the layers' outputs, got none"):
         gradscope.apply_fix(mlp(), "lsuv-init")
