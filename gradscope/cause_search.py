@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gradscope.cause_text import cause_line, untested
+from gradscope.cause_text import INTERRUPTED, cause_line, untested
 from gradscope.causes import Cause, Effect, cause_of
 from gradscope.data import Data
-from gradscope.intervention_plan import STEPS, Arm, Measured, Place, places_of, tested_findings
+from gradscope.intervention_plan import FEWEST_STEPS, STEPS, Arm, Measured, Place, narrowest, places_of, tested_findings
 from gradscope.intervention_training import InterventionTraining
 from gradscope.objective import CLASS_LOSSES, losses
 from gradscope.recipe import Recipe
@@ -27,6 +27,8 @@ class Search:
     allow_code: bool = False
     steps: int = STEPS
     should_stop: Callable[[], bool] = lambda: False
+    advance: Callable[[int], None] = lambda steps: None
+    more_planned: Callable[[int], None] = lambda steps: None  # told of steps before they are taken
 
 
 def with_causes(report: Report, recipe: Recipe, data: Data, traces: Sequence[Trace], search: Search) -> Report:
@@ -47,25 +49,40 @@ def with_causes(report: Report, recipe: Recipe, data: Data, traces: Sequence[Tra
     asked = tested_findings(report)
     if not asked:
         return report
-    found: dict[int, Finding] = {}
     if recipe.stack is None:
-        found = {id(finding): untested(finding, "only a stack's layers can be changed one by one") for finding in asked}
-    else:
-        training = InterventionTraining(
-            recipe, data, search.device, allow_code=search.allow_code, steps=search.steps, should_stop=search.should_stop
-        )
-        guessing = guessing_loss(recipe.training.loss, data)
-        for place, findings in places_of(report, traces):
-            measured = training.try_at(place)
-            if not measured:
-                break
-            cause, same = cause_of(place, measured, guessing), repeats(measured[0], place, traces)
-            for one in findings:
-                found[id(one)] = explained(one, place, cause, traces[0].sites, search.steps, is_control=same)
-        for finding in asked:
-            reason = "interrupted" if search.should_stop() else "others come first"
-            found.setdefault(id(finding), untested(finding, reason))
+        return without_causes(report, "only a stack's layers can be changed one by one")
+    if search.steps < FEWEST_STEPS:
+        return without_causes(report, f"{search.steps} steps are too few, {FEWEST_STEPS} are needed")
+    training = InterventionTraining(
+        recipe,
+        data,
+        search.device,
+        allow_code=search.allow_code,
+        steps=search.steps,
+        should_stop=search.should_stop,
+        advance=search.advance,
+        more_planned=search.more_planned,
+    )
+    found: dict[int, Finding] = {}
+    guessing = guessing_loss(recipe.training.loss, data)
+    for place, findings in places_of(report, traces):
+        measured = training.try_at(place)
+        if not measured:
+            break
+        cause, same = cause_of(place, measured, guessing), repeats(measured[0], place, traces)
+        for one in findings:
+            found[id(one)] = explained(one, place, cause, traces[0].sites, search.steps, is_control=same)
+    for finding in asked:
+        found.setdefault(id(finding), untested(finding, _why_untested(finding, traces, search)))
     return report.model_copy(update={"findings": [found.get(id(finding), finding) for finding in report.findings]})
+
+
+def _why_untested(finding: Finding, traces: Sequence[Trace], search: Search) -> str:
+    if search.should_stop():
+        return INTERRUPTED
+    if finding.site is None and narrowest(traces) is None:
+        return "no site's gate was recorded, so no place is known to begin at"
+    return "others come first"
 
 
 def without_causes(report: Report, reason: str) -> Report:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradscope.activation_gain import matched_gains
@@ -81,10 +82,12 @@ def draw_again(
     names: Sequence[MemberName],
     rows: range,
     build: Build,
+    norms: Float[Tensor, " member"],
 ) -> None:
     """Draw one layer's weights anew for some members, as a network would that starts, and forget what drove the old ones.
 
     The draw is one that no other layer of the seed has. A norm goes back to its start; what activations learn is left alone.
+    Weights of lsuv, whose size is found by looking at samples, are given the size that those before all training had.
 
     Args:
         network: all of it.
@@ -94,6 +97,7 @@ def draw_again(
         names: of all members.
         rows: the members meant.
         build: makes an activation's module.
+        norms: of the layer's weights before all training.
     """
     host = network.layers[layer]
     assert isinstance(host, StackLayer)
@@ -103,8 +107,8 @@ def draw_again(
             before = tuple(stack.layers[layer - 1].resolve(inputs)) if layer and stack.init == "matched-normal" else None
             gain = matched_gains([before], build)[0]
             weight, bias = initial_linear(inputs, outputs, stack.init, names[row].seed, 3 * MOST_LAYERS + layer, gain)
-            if stack.init == "lsuv":  # whose size was found by looking at samples
-                weight *= host.weight[row].norm() / weight.norm()
+            if stack.init == "lsuv":
+                weight *= norms[row].to(weight) / weight.norm()
             host.weight[row], host.bias[row] = weight, bias
         for norm in host.norms:
             own = [i for i, row in enumerate(norm.rows) if row in rows]  # type: ignore[arg-type]
@@ -112,7 +116,13 @@ def draw_again(
                 value[own] = 1.0 if name in ("weight", "running_var") else 0.0
             assert isinstance(norm, MemberNorm)
             norm.draw_weights({i: (names[norm.rows[i]].seed, stack) for i in own}, 4 * MOST_LAYERS + layer)
+            for parameter in norm.parameters():
+                _forget(optimizer, parameter, own)
     for parameter in (host.weight, host.bias):
-        for kept in optimizer.state.get(parameter, {}).values():
-            if isinstance(kept, Tensor) and kept.dim():
-                kept[list(rows)] = 0.0
+        _forget(optimizer, parameter, rows)
+
+
+def _forget(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: Sequence[int]) -> None:
+    for kept in optimizer.state.get(parameter, {}).values():
+        if isinstance(kept, Tensor) and kept.dim():
+            kept[list(rows)] = 0.0

@@ -34,7 +34,7 @@ MOST_TEST_SAMPLES = 64  # the metric is of no use here, and evaluating fifty net
 
 
 class InterventionTraining:
-    """Goes along the control's training once, and stops where interventions begin."""
+    """Trains the control up to where interventions begin, on from the last state that it knows, and the interventions."""
 
     def __init__(
         self,
@@ -45,6 +45,8 @@ class InterventionTraining:
         allow_code: bool,
         steps: int = STEPS,
         should_stop: Callable[[], bool] = lambda: False,
+        advance: Callable[[int], None] = lambda steps: None,
+        more_planned: Callable[[int], None] = lambda steps: None,
     ) -> None:
         """Take what the control was trained with.
 
@@ -55,6 +57,8 @@ class InterventionTraining:
             allow_code: whether activations of the user's own may be loaded.
             steps: of each intervention; a quarter of them where it does not bring the gradient back.
             should_stop: asked after every step.
+            advance: told of every step.
+            more_planned: told of steps before they are taken.
         """
         assert recipe.stack is not None
         self._recipe = recipe
@@ -62,7 +66,8 @@ class InterventionTraining:
         self._training: Training = recipe.training
         self._data = replace(data, x_test=data.x_test[:MOST_TEST_SAMPLES], y_test=data.y_test[:MOST_TEST_SAMPLES])
         self._device, self._allow_code, self._steps = device, allow_code, steps
-        self._should_stop = should_stop
+        self._should_stop, self._advance, self._more_planned = should_stop, advance, more_planned
+        self._states: dict[tuple[int, ...], list[State]] = {}  # of the control, by its seeds
 
     def try_at(self, place: Place) -> list[Measured]:
         """Return what each arm came to, the placebo first; nothing if it was stopped."""
@@ -87,11 +92,24 @@ class InterventionTraining:
         """Return the control's state before a step; None for step 0, which is a new network's."""
         if not step:
             return None
+        known = self._states.setdefault(seeds, [])
+        last = max((state for state in known if state.step <= step), key=lambda state: state.step, default=None)
+        if last is not None and last.step == step:
+            return last
         names = [MemberName(CONTROL, seed) for seed in seeds]
         network = self._population(names)
         optimizers: list[torch.optim.Optimizer] = []
-        self._run(network, names, self._training, Begin(ready=optimizers.append), step)
-        return state_of(network, optimizers[0], step)
+
+        def ready(optimizer: torch.optim.Optimizer) -> None:
+            optimizers.append(optimizer)
+            if last is not None:
+                last.give(network, optimizer)
+
+        self._run(network, names, self._training, Begin(last.step if last else 0, ready), step)
+        state = state_of(network, optimizers[0], step)
+        if not self._should_stop():  # else it is an earlier step's
+            known.append(state)
+        return state
 
     def _trained(
         self, place: Place, arms: Sequence[Arm], start: State | None, training: Training, steps: int
@@ -100,6 +118,7 @@ class InterventionTraining:
         network = self._population(names)
         rows = {arm: range(k * len(place.seeds), (k + 1) * len(place.seeds)) for k, arm in enumerate(arms)}
         gates = self._gates(network)
+        initial = [weight.detach().flatten(1).norm(dim=1) for weight, _ in network.linear_parameters()]
         probe = GradientProbe(gates[place.layer], range(self._steps // 8, self._steps // 4))
 
         def ready(optimizer: torch.optim.Optimizer) -> None:
@@ -107,7 +126,7 @@ class InterventionTraining:
                 start.give(network, optimizer)
             for arm, own in rows.items():
                 for layer in arm.layers if arm.kind == "reset layer" else ():
-                    draw_again(network, optimizer, layer, self._stack, names, own, self._build)
+                    draw_again(network, optimizer, layer, self._stack, names, own, self._build, initial[layer])
             hooks.extend(intervene(network, rows, gates))
             hooks.extend(probe.attach(network, place.layer))
 
@@ -139,7 +158,8 @@ class InterventionTraining:
     ) -> NDArray[np.float64]:
         """Train up to a step and return every step's loss, [member, step]; nothing is recorded."""
         task = replace(task_of(self._data, training), planned_steps=end)
-        watching = Watching(schedule=lambda step: False, should_stop=self._should_stop)
+        watching = Watching(schedule=lambda step: False, should_stop=self._should_stop, advance=self._advance)
+        self._more_planned(end - begin.step)
         with user_code_placed(self._recipe):
             result = train(network, names, self._data, training, task, watching, begin=begin)
         return np.stack([trace.loss for trace in result.traces]).astype(np.float64)

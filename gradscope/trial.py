@@ -16,6 +16,7 @@ from gradscope.data import Data
 from gradscope.diagnosis import diagnose
 from gradscope.effects import CONTROL, arm_of
 from gradscope.fixes import left_out
+from gradscope.intervention_plan import STEPS
 from gradscope.recipe import Recipe
 from gradscope.report import Report, Timing
 from gradscope.report_builder import Circumstances, build_report, comparable, family_of
@@ -32,13 +33,14 @@ class Conditions:
 
     device: torch.device
     folder: Path | None = None  # nothing is written without one
-    steps: int | None = None  # at most so many training steps
+    steps: int | None = None  # at most so many training steps, of each arm and of each intervention
     allow_code: bool = False
     advance: Callable[[int], None] = lambda steps: None
     should_stop: Callable[[], bool] = lambda: False
     causes: bool = False  # whether causes are found by intervention, which trains again
     options: tuple[str, ...] = ()  # told to the reader with commands that need them: --data-dir, --allow-code
     more_planned: Callable[[int], None] = lambda steps: None  # told of steps that `planned_steps` could not know of
+    doing: Callable[[str], None] = lambda text: None  # told what is going on, where that is not the training of arms
 
 
 def planned_steps(recipe: Recipe, data: Data, conditions: Conditions) -> int:
@@ -137,7 +139,15 @@ def _steps_of(arms: Sequence[ArmPlan], recipe: Recipe, data: Data, conditions: C
 
 
 def _explained(report: Report, recipe: Recipe, data: Data, done: TrainedArms, conditions: Conditions) -> Report:
-    search = Search(conditions.device, conditions.allow_code, should_stop=conditions.should_stop)
+    search = Search(
+        conditions.device,
+        conditions.allow_code,
+        min(STEPS, conditions.steps or STEPS),
+        conditions.should_stop,
+        conditions.advance,
+        conditions.more_planned,
+    )
+    conditions.doing("finding causes")
     control = [trace for (arm, _), trace in done.traces.items() if arm == CONTROL]
     try:
         with memory_told(recipe):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reports
 import torch
 from networks import class_data, number_data
 from small_trials import CPU, data_of, model_text, recipe_of
@@ -18,6 +19,7 @@ from gradscope.intervention_plan import STEPS
 from gradscope.recipe import replace
 from gradscope.recipe_file import load_single
 from gradscope.report_builder import build_report
+from gradscope.rules.examples import example
 from gradscope.trained_arms import ArmTraining, train_arms
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -145,6 +147,23 @@ def test_an_interrupted_search_says_so():
     report = found_in(described("[relu, sigmoid, relu]", lr=0.02, seeds=2), stopped=True)
     reasons = {f.tested.reason for f in report.findings if f.tested}
     assert reasons == {"not tested by intervention: interrupted"}
+
+
+def reason_of(finding, trace, **search):
+    recipe = described("[relu, relu, none]", seeds=1)
+    report = reports.sick(findings=[finding])
+    return with_causes(report, recipe, class_data(), [trace], Search(CPU, **search)).findings[0].tested.reason
+
+
+def test_where_no_place_is_known_to_begin_at_no_other_is_said_to_come_first():
+    blind = example(site={("gate_transmission", i): np.nan for i in range(3)}, metric=0.1)
+    found = reason_of(reports.finding("stuck-at-chance", "GS203", None), blind)
+    assert found == "not tested by intervention: no site's gate was recorded, so no place is known to begin at"
+
+
+def test_steps_that_are_too_few_are_named():
+    found = reason_of(reports.finding(), example(metric=0.1), steps=7)
+    assert found == "not tested by intervention: 7 steps are too few, 8 are needed"
 
 
 def test_a_model_of_ones_own_is_not_tested():

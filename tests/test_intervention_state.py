@@ -68,7 +68,7 @@ def fresh(described, layer, rows=range(1, 2), seeds=(1, 1), optimizer="sgd"):
     network(torch.randn(10, 6)).sum().backward()
     made.step()
     before = [value.detach().clone() for value in network.state_dict().values()]
-    draw_again(network, made, layer, described, names("a", "b", seeds=list(seeds)), rows, build)
+    draw_again(network, made, layer, described, names("a", "b", seeds=list(seeds)), rows, build, torch.full((len(seeds),), 3.0))
     return network, made, dict(zip(network.state_dict(), before, strict=True))
 
 
@@ -82,9 +82,10 @@ def test_drawing_again_touches_one_layer_of_the_members_meant_and_forgets_what_d
     layer = network.layers[1]
     assert torch.equal(layer.norms[0].weight[1], torch.ones(7))
     assert torch.equal(layer.norms[0].running_mean[1], torch.zeros(7))
-    kept = [value for value in made.state[layer.weight].values() if torch.is_tensor(value) and value.dim()]
-    assert kept
-    assert all((value[1] == 0).all() and (value[0] != 0).any() for value in kept)
+    for parameter in (layer.weight, layer.bias, layer.norms[0].weight, layer.norms[0].bias):
+        kept = [value for value in made.state[parameter].values() if torch.is_tensor(value) and value.dim()]
+        assert kept
+        assert all((value[1] == 0).all() and (value[0] != 0).any() for value in kept)
 
 
 @pytest.mark.parametrize("init", ["default", "xavier-normal", "matched-normal", {"std": 3}])
@@ -94,6 +95,20 @@ def test_a_new_draw_is_of_the_recipes_kind(init):
     new, old = network.layers[1].weight[1].detach(), population(described).layers[1].weight[0].detach()
     assert not torch.equal(new, old)
     assert float(new.std() / old.std()) == pytest.approx(1, rel=0.05)
+
+
+def test_weights_of_lsuv_have_the_size_of_those_before_all_training_whatever_became_of_them():
+    network, *_ = fresh(stack(init="lsuv"), 1, rows=range(2), seeds=(1, 2))
+    assert network.layers[1].weight.flatten(1).norm(dim=1).tolist() == pytest.approx([3.0, 3.0])
+
+
+def test_norms_are_drawn_again_where_the_recipe_draws_them():
+    network, _, before = fresh(stack(norm="batchnorm-all", norm_weight="uniform"), 1)
+    (norm,) = network.layers[1].norms
+    assert 0 < norm.weight[1].std() < 1
+    assert not torch.equal(norm.weight[1], before["layers.1.norms.0.weight"][1])
+    drawn = population(stack(norm="batchnorm-all", norm_weight="uniform")).layers[1].norms[0].weight[0]
+    assert not torch.equal(norm.weight[1], drawn)
 
 
 def test_two_seeds_do_not_draw_the_same():

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from small_trials import (
+    CPU,
     PUBLISHED,
     data_of,
     model_text,
@@ -16,10 +17,12 @@ from small_trials import (
 )
 
 from gradscope.errors import CodeError, RecipeError, WriteError
+from gradscope.intervention_plan import STEPS
 from gradscope.recipe_file import load_recipe
 from gradscope.report import load_report
 from gradscope.report_builder import report_of_killed_run
 from gradscope.trained_arms import check_fit
+from gradscope.trial import Conditions, run_trial
 
 OWN = """
 import torch
@@ -279,6 +282,24 @@ def test_a_search_for_causes_that_fails_takes_no_trial_away(tmp_path, monkeypatc
         "not tested by intervention: RuntimeError: not this time; --no-causes leaves the search out"
     )
     assert collapse.cause == collapse.tested.suspected
+
+
+def test_the_search_for_causes_is_as_short_as_the_trial_and_tells_its_steps(monkeypatch):
+    searches, told, doing = [], [], []
+
+    def search(report, recipe, data, traces, how):
+        searches.append(how)
+        how.more_planned(3)
+        return report
+
+    monkeypatch.setattr("gradscope.trial.with_causes", search)
+    for steps in (20, None, 5000):
+        recipe = recipe_of(stack_text())
+        how = Conditions(CPU, steps=steps, causes=True, more_planned=told.append, doing=doing.append)
+        run_trial(recipe, data_of(recipe), how)
+    assert [how.steps for how in searches] == [20, STEPS, STEPS]
+    assert told == [3, 3, 3]
+    assert doing == ["finding causes"] * 3
 
 
 def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ import click
 @click.option("--seeds", metavar="N", type=int, help="Number of seeds.")
 @click.option("--most-seeds", metavar="N", type=int, help="Go on to so many seeds with fixes whose verdict is open.")
 @click.option("--epochs", metavar="N", type=int, help="Number of epochs.")
-@click.option("--steps", metavar="N", type=click.IntRange(min=1), help="At most so many training steps.")
+@click.option("--steps", metavar="N", type=click.IntRange(min=1), help="At most so many training steps, also to find causes.")
 @click.option("--fixes", metavar="LIST", help="Fixes to try, comma-separated, or auto, or none.")
 @click.option("--causes/--no-causes", default=True, show_default=True,
               help="Find causes by intervention: train again with one thing changed at a time.")  # fmt: skip
@@ -68,7 +68,7 @@ def diagnose(
         options = (*(["--data-dir", str(data_dir)] if data_dir else []), *(["--allow-code"] if allow_code else []))
         conditions = Conditions(
             place, folder, steps, allow_code, lambda n: advance(n), lambda: stop[0], causes, options,
-            more_planned=lambda n: advance(0, more=n),
+            more_planned=lambda n: advance(0, more=n), doing=lambda text: advance(0, text),
         )  # fmt: skip
         try:
             report = run_trial(chosen, samples, conditions)

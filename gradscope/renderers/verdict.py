@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradscope.cause_text import is_cut_short
 from gradscope.renderers.wording import (
     counted,
     decimals,
@@ -13,6 +14,7 @@ from gradscope.renderers.wording import (
     listed,
     origins,
     place,
+    remains,
     standing,
     unseen,
     verdict_word,
@@ -25,9 +27,13 @@ def headline(report: Report) -> str:
     text = {"sick": _sick, "healthy": _healthy, "undecided": _undecided}[report.verdict](report)
     if not report.interrupted:
         return text
+    if is_cut_short(report.findings):
+        return f"{text}; interrupted in the search for causes"
     setting = report.setting
     reached = f" after {counted(setting.steps, 'step')}" if setting.steps else ""
     if setting.planned_steps:
+        if setting.steps >= setting.planned_steps:
+            return f"{text}; interrupted after the control's training"
         reached = f" after {setting.steps} of {setting.planned_steps} steps"
     return f"{text}; interrupted{reached}: this is about what was done until then"
 
@@ -100,4 +106,4 @@ def _works(report: Report, fix: FixOutcome) -> str:
     verb = "cures it" if fix.cleared and not fix.remaining else "helps"
     metric = f"{report.control.metric} " if report.control else ""
     text = f"{fix.fix} {verb}: {metric}{effect_text(fix, report)}"
-    return f"{text}; {listed(fix.remaining, 3)} remains" if fix.remaining else text
+    return f"{text}; {remains(fix.remaining, 3)}" if fix.remaining else text
