@@ -15,7 +15,7 @@ from gradscope.intervention_plan import Arm
 from gradscope.interventions import intervene
 from gradscope.recipe import Training
 from gradscope.schedule import every
-from gradscope.training import Watching, make_optimizer, task_of, train
+from gradscope.training import Watching, make_optimizer, task_of, train, unwatched_step
 from gradscope.unit_gates import Gates
 
 CPU = torch.device("cpu")
@@ -199,6 +199,14 @@ def test_a_hook_of_someones_own_keeps_the_graph():
         finally:
             handle.remove()
     assert direct_pass(network, updates, "cross-entropy") is not None
+
+
+def test_what_is_timed_takes_the_graph_as_a_network_elsewhere_would(steps_taken):
+    network, data = population(stack()), class_data()
+    before = network.layers[0].weight.detach().clone()
+    unwatched_step(network, names("0", seeds=[1]), data, Training(lr=0.1), 1)(torch.arange(32).view(1, 32))
+    assert not torch.equal(network.layers[0].weight, before)
+    assert not steps_taken
 
 
 def test_a_plain_network_keeps_the_graph():

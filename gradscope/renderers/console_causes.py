@@ -12,7 +12,7 @@ from gradscope.renderers.console_page import Page
 from gradscope.renderers.wording import counted, listed
 from gradscope.report import CauseFound
 
-BACK_STYLES = {"both come back": "bold green"}
+BACK_STYLES = {"both come back": "bold green", "loss comes back": "bold green"}
 
 
 def cause_blocks(found: CauseFound, page: Page) -> Iterator[Text | Table]:
@@ -24,6 +24,8 @@ def cause_blocks(found: CauseFound, page: Page) -> Iterator[Text | Table]:
     title = f"Tried at {found.site} for {found.steps} steps from step {found.begin}, {seeds}:"
     yield page.text(title, "dim")
     yield _table(found, page)
+    if any(one.loss for one in found.interventions) and not all(one.loss for one in found.interventions):
+        yield page.text("No loss: the gradient did not come back, so the change was not followed up", "dim")
     if found.suspected and found.cause is not None:
         yield page.text(f"Read from the records: {found.suspected}", "dim")
 

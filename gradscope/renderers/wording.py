@@ -76,8 +76,25 @@ def better_in(fix: FixOutcome, report: Report) -> str:
 
 
 def verdict_word(fix: FixOutcome) -> str:
-    """Return a verdict as it is read: what is inconclusive is not proven, which is not to say that it has no effect."""
-    return "not proven" if fix.verdict == "inconclusive" else fix.verdict
+    """Return a verdict as it is read: what is inconclusive is not proven, which is not to say that it has no effect.
+
+    Of one that is proved to be better, and leaves all that was found, it is the cure that is missing.
+    """
+    if fix.verdict != "inconclusive":
+        return fix.verdict
+    is_better = fix.interval is not None and fix.interval[0] >= 0 and fix.interval[1] > 0
+    return "no cure" if is_better else "not proven"
+
+
+def remains(rules: Sequence[str], most: int | None = None) -> str:
+    """Return that findings are still there, empty for none.
+
+    >>> remains(["saturation"]), remains(["common-mode", "output-collapse"])
+    ('saturation remains', 'common-mode, output-collapse remain')
+    """
+    if not rules:
+        return ""
+    return f"{listed(rules, most) if most else listed(rules)} {'remains' if len(rules) == 1 else 'remain'}"
 
 
 def confidences(report: Report) -> str:

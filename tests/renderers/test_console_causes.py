@@ -21,6 +21,7 @@ def test_the_console_shows_each_change_once_with_what_came_back():
     fresh = next(line for line in text.splitlines() if line.strip().startswith("fresh weights"))
     assert fresh.split() == ["fresh", "weights", "at", "3.relu", "10", "%"]
     assert "Read from the records: z is alike" in text
+    assert text.count("No loss: the gradient did not come back, so the change was not followed up") == 1
 
 
 def test_markdown_has_the_same_numbers():
