@@ -121,7 +121,13 @@ def _change_first(changes: Sequence[tuple[range, Change]], module: nn.Module, ar
         parts += [tensor[done : own.start], change(tensor[own.start : own.stop])]
         done = own.stop
     parts.append(tensor[done:])
-    return torch.cat([part for part in parts if len(part)]), *rest
+    return _joined([part for part in parts if len(part)], tensor), *rest
+
+
+def _joined(parts: Sequence[Tensor], like: Tensor) -> Tensor:
+    """Return the members' parts as one tensor that lies in memory as the one they were, by which products are rounded."""
+    by_unit = like.mT.is_contiguous()
+    return torch.cat([part.mT for part in parts]).mT if by_unit else torch.cat(list(parts))
 
 
 def _open(activation: UnitActivation, members: Sequence[int], slopes: Tensor) -> None:
