@@ -37,9 +37,7 @@ def test_each_member_gets_the_trace_that_it_has_alone():
         for kind in ("unit_statistics", "site_statistics", "parameter_statistics"):
             for name, values in getattr(trace, kind).items():
                 other = getattr(alone, kind)[name]
-                if (
-                    name == "identical_frac"
-                ):  # two units may be apart by just its tolerance, and told alike in one and not the other
+                if name == "identical_frac":  # two units may be apart by just its tolerance, and alike in one of the two only
                     assert (np.abs(values - other) > 1e-5).sum() <= 1
                     continue
                 for a, b in zip(values, other, strict=True) if kind == "unit_statistics" else [(values, other)]:
