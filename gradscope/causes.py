@@ -112,7 +112,8 @@ def _why_not(place: Place, placebo: Measured) -> str:
     """Return why no cause can be named whatever the interventions do; empty where one can."""
     seeds = len(place.seeds)
     if seeds < MINIMUM_SEEDS:
-        return f"tried in {seeds}, at least {MINIMUM_SEEDS} seeds are needed to tell an effect from noise"
+        tried = "1 seed" if seeds == 1 else f"{seeds} seeds"
+        return f"tried in {tried}, at least {MINIMUM_SEEDS} seeds are needed to tell an effect from noise"
     if not place.grows and not _is_lost(place, placebo):
         share = f"{100 * float(placebo.reached.mean()):.0f} %"
         return f"no gradient is lost that could be brought back: it reaches {share} of {place.site} without any change"

@@ -168,7 +168,7 @@ def method_of(recipe: Recipe, fixes: int) -> str:
         parts.append("effects told from zero by them or by an exact permutation test of the means")
         parts.append("of a fix all of whose runs beat all of the control, runs that fail and were not seen are left out")
     if fixes > 1:
-        parts.append(f"all {fixes} fixes at once with 95 %, by Bonferroni's and Holm's methods")
+        parts.append(f"{'both' if fixes == 2 else f'all {fixes}'} fixes at once with 95 %, by Bonferroni's and Holm's methods")
     if len(looks) > 1:
         spent = " and ".join(f"{look.alpha:.3f} after {look.seeds} seeds" for look in looks)
         parts.append(f"error spent over two looks: {spent}")

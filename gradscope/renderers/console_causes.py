@@ -24,10 +24,21 @@ def cause_blocks(found: CauseFound, page: Page) -> Iterator[Text | Table]:
     title = f"Tried at {found.site} for {found.steps} steps from step {found.begin}, {seeds}:"
     yield page.text(title, "dim")
     yield _table(found, page)
-    if any(one.loss for one in found.interventions) and not all(one.loss for one in found.interventions):
-        yield page.text("No loss: the gradient did not come back, so the change was not followed up", "dim")
+    yield page.text(". ".join(_legend(found)), "dim")
     if found.suspected and found.cause is not None:
         yield page.text(f"Read from the records: {found.suspected}", "dim")
+
+
+def _legend(found: CauseFound) -> Iterator[str]:
+    """Yield what the columns mean, as far as they are filled."""
+    yield f"Gradient to: the share of {found.site} that it reaches"
+    followed = [bool(one.loss) for one in found.interventions]
+    if any(followed):
+        yield "Loss: in training, at the end"
+    if any(followed) and not all(followed):
+        yield "No loss: the gradient did not come back, so the change was not followed up"
+    if found.cause is not None and len({one.kind for one in found.interventions if one.works}) > 1:
+        yield "Of several that work, the one that undoes least beside the failure names the cause"
 
 
 def _table(found: CauseFound, page: Page) -> Table:

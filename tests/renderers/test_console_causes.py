@@ -21,7 +21,27 @@ def test_the_console_shows_each_change_once_with_what_came_back():
     fresh = next(line for line in text.splitlines() if line.strip().startswith("fresh weights"))
     assert fresh.split() == ["fresh", "weights", "at", "3.relu", "10", "%"]
     assert "Read from the records: z is alike" in text
-    assert text.count("No loss: the gradient did not come back, so the change was not followed up") == 1
+    flowing = " ".join(text.split())
+    assert flowing.count("Cause: common-mode, by intervention: see below Evidence") == 1
+    assert flowing.count("No loss: the gradient did not come back, so the change was not followed up") == 1
+    assert "Of several that work" not in flowing
+
+
+def test_where_several_changes_work_it_is_said_which_one_names_the_cause():
+    for kind, is_said in (("open gate", True), ("centre z", False)):  # the same change at more sites is no other
+        several = found()
+        several.interventions.append(several.interventions[1].model_copy(update={"kind": kind}))
+        text = ConsoleRenderer(100).render(sick(findings=[finding(tested=several, cause=cause_line(several))]))
+        said = "Of several that work, the one that undoes least beside the failure names the cause"
+        assert (said in " ".join(text.split())) == is_said
+
+
+def test_a_cause_that_is_not_established_is_said_so_once():
+    nothing = found(cause=None, reason="no change brought the gradient back")
+    text = ConsoleRenderer(100).render(sick(findings=[finding(tested=nothing, cause=cause_line(nothing))]))
+    assert "Cause: not established by intervention: no change brought the gradient back. Suspected: z is alike" in " ".join(
+        text.split()
+    )
 
 
 def test_markdown_has_the_same_numbers():
