@@ -7,14 +7,17 @@ interval of width zero. A bound on the mean of a *bounded* variable keeps room f
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradscope.mean_test import larger_mean_chance
+
 Values = Sequence[float] | NDArray[np.floating]
 
-METHOD = "bounds of Learned-Miller & Thomas (2019) on the mean of the paired differences, 2.5 % on each side"
+METHOD = "bounds of Learned-Miller & Thomas (2019) on the mean of the paired differences"
 MEAN_METHOD = "bounds of Learned-Miller & Thomas (2019) on the mean of the seeds, 2.5 % on each side"
 CONFIDENCE = 0.95
 DRAWS = 10_000  # the bound's quantile then has a standard error below 0.5 % of the support's width
@@ -33,7 +36,13 @@ def bounded(values: Sequence[float], chance: float) -> list[float]:
 
 
 def effect_interval(
-    control: Values, fix: Values, *, floor: float, ceiling: float = 1.0, confidence: float = CONFIDENCE
+    control: Values,
+    fix: Values,
+    *,
+    floor: float,
+    ceiling: float = 1.0,
+    confidence: float = CONFIDENCE,
+    others: Values = (),
 ) -> tuple[float, float] | None:
     """Return the interval for the mean of `fix - control` over paired seeds.
 
@@ -41,9 +50,11 @@ def effect_interval(
     differences and one pseudo-difference at the end of the support. For two-valued outcomes it is Clopper and Pearson's.
 
     The support is what an unseen pair could be: in general one arm at `floor` and the other at `ceiling`. But where every run
-    of one arm beats every run of the other (chance does that with probability 2 / C(2n, n): 0.008 at five seeds), both
-    outcomes have been seen n times and an unseen pair is taken to be at worst one in which the fix makes no difference; two
-    rare events at once in one pair are left out. `tests/test_interval.py` measures the coverage, those events included.
+    of the fix beats every run of the control, or loses to it, an unseen pair is taken to be at worst one in which the fix makes
+    no difference. Where the control is at chance that leaves out two rare events at once; where it is well above it, a single
+    one, too: a run of the fix that collapses and was not seen. It is done only where such an order is rarer by chance
+    than the interval may fail on that side (`order_chance`: 0.004 for five seeds against five). `tests/test_interval.py`
+    measures the coverage, those events included.
 
     Args:
         control: metric of the untouched arm, [seed].
@@ -52,6 +63,7 @@ def effect_interval(
             such as R2, has to be bounded before.
         ceiling: what a perfect run scores; a higher value seen in the data replaces it.
         confidence: two-sided level.
+        others: metric of the untouched network from further seeds, [run]; the fix has to beat those, too.
 
     Returns:
         (lower, upper), or None with fewer than three seeds or a value that is not finite.
@@ -66,14 +78,68 @@ def effect_interval(
     >>> round(low, 2), round(high, 2)
     (0.29, 0.75)
     """
-    before, after = np.asarray(control, dtype=np.float64), np.asarray(fix, dtype=np.float64)
-    if before.shape != after.shape or before.ndim != 1:
-        raise ValueError(f"expected two lists of one length, got shapes {before.shape} and {after.shape}")
-    if len(before) < MINIMUM_SEEDS or not np.isfinite([before, after]).all():
+    pairs = _pairs(control, fix, others)
+    if pairs is None:
         return None
-    difference = after - before
-    worst, best = _support(before, after, floor, ceiling)
-    return _bounds(difference, worst, best, confidence)
+    before, after, every = pairs
+    tail = (1 - confidence) / 2
+    reach = _reach(every, after, floor, ceiling)
+    is_rare = order_chance(len(every), len(after)) <= tail
+    worst = 0.0 if is_rare and after.min() > every.max() else -reach
+    best = 0.0 if is_rare and after.max() < every.min() else reach
+    return _bounds(after - before, worst, best, confidence)
+
+
+def effect_p_value(control: Values, fix: Values, *, floor: float, ceiling: float = 1.0, others: Values = ()) -> float:
+    """Return the two-sided p value of "the fix changes nothing".
+
+    The level at which `effect_interval` reaches zero, or that of the exact permutation test of the means against all runs of
+    the control (`larger_mean_chance`), if that is less: two groups of runs are told apart long before their pairs bound how
+    much lies between them. That test's hypothesis is that a fix changes nothing at all. So that one which changes the spread
+    alone does not pass for better on average, the bound has to lie above zero as well, where an unseen pair is the worst one
+    seen or a run of the fix that fails beside an average control, whichever is worse: a fix that learns in four of five seeds
+    and ruins the fifth proves nothing. (Of runs of the fix that all beat all of the control, it is one without a difference.)
+
+    Args:
+        control: see `effect_interval`, as all others.
+        fix: likewise.
+        floor: likewise.
+        ceiling: likewise.
+        others: likewise.
+
+    Returns:
+        The p value; 1 where there is no interval.
+
+    Raises:
+        ValueError: the arms have different lengths.
+
+    >>> control, others = [0.3, 0.3, 0.3, 0.3, 0.3], [0.3, 0.3, 0.3, 0.3, 0.9]
+    >>> round(effect_p_value(control, [0.9, 0.9, 0.9, 0.9, 0.9], floor=0.1), 4)
+    0.0079
+    >>> round(effect_p_value(control, [0.9, 0.9, 0.9, 0.9, 0.3], floor=0.1, others=others), 4)
+    0.034
+    """
+    pairs = _pairs(control, fix, others)
+    if pairs is None:
+        return 1.0
+    before, after, every = pairs
+    reach = _reach(every, after, floor, ceiling)
+    gains = after - before
+    worst = min(floor, float(every.min()), float(after.min()))
+    fails = 0.0 if after.min() > every.max() else worst - float(every.mean())
+    undone = 0.0 if after.max() < every.min() else worst - float(after.mean())  # mirrored: the control fails beside the fix
+    better = _one_sided(gains, -reach, fails, larger_mean_chance(every, after))
+    worse = _one_sided(-gains, -reach, undone, larger_mean_chance(-every, -after))
+    return min(1.0, 2 * min(better, worse))
+
+
+def order_chance(controls: int, fixes: int) -> float:
+    """Return how likely all runs of the fix are to beat all of the control where nothing tells them apart.
+
+    >>> round(order_chance(5, 5), 4), round(order_chance(10, 5), 5)
+    (0.004, 0.00033)
+    """
+    return 1 / math.comb(controls + fixes, fixes)
 
 
 def mean_interval(
@@ -149,11 +215,29 @@ def _bounds(seen: NDArray[np.float64], worst: float, best: float, confidence: fl
     return float(lower), float(upper)
 
 
-def _support(before: NDArray[np.float64], after: NDArray[np.float64], floor: float, ceiling: float) -> tuple[float, float]:
-    reach = max(ceiling, float(before.max()), float(after.max())) - min(floor, float(before.min()), float(after.min()))
-    worst = 0.0 if after.min() > before.max() else -reach
-    best = 0.0 if after.max() < before.min() else reach
-    return worst, best
+def _one_sided(gains: NDArray[np.float64], worst: float, likely: float, exchanged: float) -> float:
+    """Return the p value of "no gain": by the bound with the worst pair that can be, or by permutation with a likely one."""
+    weights = _dirichlet(len(gains) + 1)
+    far, near = (float(np.mean(weights @ np.append(gains, end) <= 0)) for end in (worst, min(likely, float(gains.min()), 0.0)))
+    return max(min(far, max(near, exchanged)), 1 / DRAWS)
+
+
+def _pairs(
+    control: Values, fix: Values, others: Values
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return control, fix, and all runs of the control, or None where they bear no interval."""
+    before, after = np.asarray(control, dtype=np.float64), np.asarray(fix, dtype=np.float64)
+    if before.shape != after.shape or before.ndim != 1:
+        raise ValueError(f"expected two lists of one length, got shapes {before.shape} and {after.shape}")
+    every = np.append(before, np.asarray(others, dtype=np.float64))
+    if len(before) < MINIMUM_SEEDS or not (np.isfinite(every).all() and np.isfinite(after).all()):
+        return None
+    return before, after, every
+
+
+def _reach(every: NDArray[np.float64], after: NDArray[np.float64], floor: float, ceiling: float) -> float:
+    """Return the largest difference that a pair could show."""
+    return max(ceiling, float(every.max()), float(after.max())) - min(floor, float(every.min()), float(after.min()))
 
 
 @functools.lru_cache(maxsize=8)
