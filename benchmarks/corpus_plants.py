@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from benchmarks.corpus_case import DEAD, DRAWS, LARGE_BOUNDED, LARGE_RELU, Case, Plant
+from benchmarks.corpus_case import DEAD, DRAWS, LARGE, LARGE_BOUNDED, LARGE_RELU, Case, Plant
 from benchmarks.corpus_models import Chain, Layer, convolutions, mlp, recurrent, transformer
 from benchmarks.corpus_tasks import TASKS
 from benchmarks.corpus_training import Setup, parts_of
@@ -272,7 +272,8 @@ def _families() -> Iterator[Family]:
     same_from_start = ("identical-units", "dead-layer", "vanishing-gradient")
     zeros = Plant("all weights zero", same_from_start, ("dead-units", "common-mode", "stuck-at-chance"))
     yield Family(zeros, everything, _everywhere(nn.init.zeros_), 6, is_placed=False)
-    constant = Plant("all weights one constant", ("identical-units",), constant_on)
+    large_sums = (*LARGE, "saturation", *DEAD, "common-mode")  # of inputs that all count alike
+    constant = Plant("all weights one constant", ("identical-units",), large_sums)
     for value in (0.05, 0.2):
         filled = _everywhere(partial(nn.init.constant_, val=value))
         yield Family(constant, everything, filled, 4, stages=("layer1",))
