@@ -21,22 +21,29 @@ label or what counts as right, takes another seed that has never been run before
 """
 
 
+DEAD = ("dead-units", "dead-layer")
+LARGE = ("exploding-gradient", "oversized-updates", "diverging-loss", "vanishing-gradient", "stuck-at-chance")
+"""What too large weights, samples or steps set off: gradients and steps as large, and layers that then let none pass."""
+LARGE_RELU = (*LARGE, *DEAD, "non-finite")  # dead after such steps
+LARGE_BOUNDED = LARGE  # saturated, but nothing is dead or not finite
+
+
 @dataclass(frozen=True)
 class Plant:
     """One planted cause, and what a right diagnosis of it says.
 
     `rules` are those of which one must be found, the one that fits best first. What `also` follows from the cause is neither
-    counted as right nor as false. `places` are parts of the network or parameters: an origin at any of them is right; none
-    where the whole network has it. A fault that `may_learn` leaves the network able to learn: a warning finds it, and it stays
-    a fault whatever the network scores; without that, a network that reaches the goal of its healthy twin is not counted as
-    sick.
+    counted as right nor as false, as long as it is said to follow, or stands at the place. `places` are parts of the network
+    or parameters: an origin at any of them is right; none where the whole network has it. A fault that `may_learn` leaves the
+    network able to learn: a warning finds it, and it stays a fault whatever the network scores; without that, a network that
+    reaches the goal of its healthy twin is not counted as sick.
     """
 
     name: str
     rules: tuple[str, ...]
     also: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
-    causes: tuple[str, ...] = ()  # by intervention: how it may be named; none where nothing is asked
+    causes: tuple[str, ...] = ()  # by intervention: how it may be named; without any, each name is wrong
     may_learn: bool = False
 
 

@@ -11,17 +11,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from benchmarks.corpus_case import DRAWS, Case, Plant
+from benchmarks.corpus_case import DEAD, DRAWS, LARGE, LARGE_BOUNDED, LARGE_RELU, Case, Plant
 from benchmarks.corpus_models import Chain, Layer, convolutions, mlp, recurrent, transformer
 from benchmarks.corpus_tasks import TASKS
 from benchmarks.corpus_training import Setup, parts_of
 
 STEPS = 500
-DEAD = ("dead-units", "dead-layer")
-BROKEN = ("oversized-updates", "diverging-loss", "exploding-gradient", "non-finite", *DEAD, "output-collapse", "saturation",
-          "vanishing-gradient", "common-mode", "stuck-at-chance")  # fmt: skip
-"""What weights that were thrown away may show, each of it truly."""
-
 Change = Callable[[Setup, str], None]
 
 
@@ -244,15 +239,19 @@ def _families() -> Iterator[Family]:
     dead = Plant("dead layer by bias", ("dead-layer", "dead-units"), ("vanishing-gradient", "common-mode", "stuck-at-chance"))
     for value in (-30.0, -300.0):
         yield Family(dead, RELU, _bias(value), 6)
-    thrown = Plant("learning rate of one layer", ("oversized-updates", "dead-layer", "dead-units", "diverging-loss"), BROKEN)
+    thrown = Plant(
+        "learning rate of one layer", ("oversized-updates", "dead-layer", "dead-units", "diverging-loss"), LARGE_RELU
+    )
     for factor in (1000.0, 1e4):
         yield Family(thrown, RELU, _rate(factor), 5)
-    fed = Plant("input scale", ("unscaled-input",), BROKEN)
     for factor, offset in ((1000.0, 0.0), (100.0, 3e3), (1e-5, 0.0), (1.0, 300.0)):
+        also = LARGE_RELU if factor > 1 else ("vanishing-gradient", "stuck-at-chance")
+        also = (*LARGE_RELU, "common-mode") if offset else also  # what is added is the same for all samples
+        fed = Plant("input scale", ("unscaled-input",), also)
         yield Family(fed, RELU, _input(factor, offset), 3, stages=("layer1",))
     logits = Plant("relu on the logits", ("output-collapse", "common-mode"), (*DEAD, "vanishing-gradient", "stuck-at-chance"))
     yield Family(logits, SIGMOIDS, _relu_on_logits, 12)
-    large = Plant("saturation by weights", ("saturation",), (*BROKEN,))
+    large = Plant("saturation by weights", ("saturation",), LARGE_BOUNDED)
     for factor in (50.0, 200.0):
         yield Family(large, BOUNDED, _weights(factor), 6)
     every = replace(large, name="saturation by all weights")
@@ -265,7 +264,7 @@ def _families() -> Iterator[Family]:
     )  # what comes after is fed the same by all samples
     held = Plant("saturation by bias", ("saturation",), constant_on)
     yield Family(held, BOUNDED, _bias(12.0), 8)
-    scaled = Plant("saturation by input", ("saturation", "unscaled-input"), BROKEN)
+    scaled = Plant("saturation by input", ("saturation", "unscaled-input"), LARGE_BOUNDED)
     for factor in (100.0, 1000.0):
         yield Family(scaled, BOUNDED[:-1], _input(factor), 4, stages=("layer1",))
     deep = Plant("deep sigmoid", ("vanishing-gradient",), ("stuck-at-chance", "common-mode"))
@@ -273,14 +272,15 @@ def _families() -> Iterator[Family]:
     same_from_start = ("identical-units", "dead-layer", "vanishing-gradient")
     zeros = Plant("all weights zero", same_from_start, ("dead-units", "common-mode", "stuck-at-chance"))
     yield Family(zeros, everything, _everywhere(nn.init.zeros_), 6, is_placed=False)
-    constant = Plant("all weights one constant", ("identical-units",), BROKEN)
+    large_sums = (*LARGE, "saturation", *DEAD, "common-mode")  # of inputs that all count alike
+    constant = Plant("all weights one constant", ("identical-units",), large_sums)
     for value in (0.05, 0.2):
         filled = _everywhere(partial(nn.init.constant_, val=value))
         yield Family(constant, everything, filled, 4, stages=("layer1",))
-    exploding = Plant("exploding initialisation", ("exploding-gradient",), BROKEN)
+    exploding = Plant("exploding initialisation", ("exploding-gradient",), LARGE_RELU)
     for factor in (4.0, 10.0):
         yield Family(exploding, DEEP_RELU, _everywhere(_scaled(factor)), 5, is_placed=False)
-    fast = Plant("learning rate", ("oversized-updates", "diverging-loss", "non-finite"), BROKEN)
+    fast = Plant("learning rate", ("oversized-updates", "diverging-loss", "non-finite"), (*LARGE_RELU, "saturation"))
     for factor in (100.0, 1000.0):
         yield Family(fast, everything, _rate(factor), 6, is_placed=False)
     for how, step in (("a log", 0), ("a division", 7), ("an overflow", 20), ("a log", 19), ("a division", 150)):

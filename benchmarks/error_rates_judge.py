@@ -18,8 +18,9 @@ Finding = Mapping[str, Any]
 class Judged:
     """One case beside what was said of it.
 
-    `kind` is healthy, sick, or why it is not counted: it failed, did not learn though healthy, or learns though sick. `rule` is
-    the planted cause's rule that was found, or the one that fits best where none was. None where nothing is asked, or told.
+    `kind` is healthy, sick, or why it is not counted: it crashed or did not learn though healthy, or learns though sick.
+    `rule` is the planted cause's rule that was found, or the one that fits best where none was. None where nothing is asked,
+    or told. A sick case that `crashed` is one in which nothing was found.
     """
 
     case: Case
@@ -29,8 +30,9 @@ class Judged:
     is_found: bool = False
     first_step: int | None = None
     origin_right: bool | None = None
-    cause: str | None = None
-    cause_right: bool | None = None
+    causes: tuple[str, ...] = ()  # named by intervention, each once
+    causes_right: tuple[bool, ...] = ()  # of these
+    crashed: str = ""
     right: tuple[str, ...] = ()  # rules with an error finding, each once
     follows: tuple[str, ...] = ()
     false: tuple[str, ...] = ()
@@ -40,7 +42,8 @@ class Judged:
 def judge(case: Case, result: Mapping[str, Any]) -> Judged:
     """Judge one case."""
     if "failed" in result:
-        return Judged(case, "failed", ())
+        rule = case.plant.rules[0] if case.plant else ""
+        return Judged(case, "sick" if case.plant else "failed", (), rule, crashed=result["failed"])
     findings = result["findings"]
     if case.plant is None:
         kind = "healthy" if result["score"] > case.goal else "did not learn"
@@ -58,8 +61,9 @@ def _judge_sick(case: Case, kind: str, findings: Sequence[Finding], seeds: int) 
     seen = {rule: ones for rule, ones in hits.items() if any(2 * one["seeds"] >= seeds for one in ones)}
     rule = next(iter(seen), plant.rules[0])
     origins = [one for one in told if one["role"] == "origin" and (one["severity"] == "error" or one["rule"] in plant.rules)]
-    cause = next((one["cause"] for one in origins if one["cause"]), None)
+    causes = tuple(dict.fromkeys(one["cause"] for one in findings if one["cause"]))
     errors = _errors(findings)
+    follows = tuple(slug for slug in errors if slug in plant.also and _follows(slug, findings, plant.places))
     return Judged(
         case=case,
         kind=kind,
@@ -68,17 +72,27 @@ def _judge_sick(case: Case, kind: str, findings: Sequence[Finding], seeds: int) 
         is_found=bool(seen),
         first_step=min((one["first_step"] for ones in seen.values() for one in ones), default=None),
         origin_right=_is_placed(origins, plant.places) if seen and plant.places else None,
-        cause=cause,
-        cause_right=cause in plant.causes if cause and plant.causes else None,
+        causes=causes,
+        causes_right=tuple(cause in plant.causes for cause in causes),
         right=tuple(slug for slug in errors if slug in plant.rules),
-        follows=tuple(slug for slug in errors if slug in plant.also and slug not in plant.rules),
-        false=tuple(slug for slug in errors if slug not in (*plant.rules, *plant.also)),
+        follows=follows,
+        false=tuple(slug for slug in errors if slug not in (*plant.rules, *follows)),
         origins=tuple(f"{one['rule']} at {one['site'] or ' '.join(one['named']) or 'the network'}" for one in origins),
     )
 
 
 def _errors(findings: Iterable[Finding]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one["rule"] for one in findings if one["severity"] == "error"))
+
+
+def _follows(slug: str, findings: Iterable[Finding], places: Sequence[str]) -> bool:
+    """Tell whether what follows from the cause was said to: each error of the rule is a victim, or stands at the place.
+
+    An origin elsewhere is false, though the rule be one that the cause may set off. Where the whole network has the cause, it
+    may begin anywhere.
+    """
+    own = [one for one in findings if one["rule"] == slug and one["severity"] == "error" and one["role"] == "origin"]
+    return not places or all(_is_placed([one], places) for one in own)
 
 
 def _is_placed(origins: Sequence[Finding], places: Sequence[str]) -> bool:

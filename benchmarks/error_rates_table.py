@@ -58,8 +58,8 @@ def _rule(slug: str, sick: Sequence[Judged], healthy: Sequence[Judged]) -> dict[
 def _found(sick: Sequence[Judged]) -> dict[str, Any]:
     found = [one for one in sick if one.is_found]
     placed = [one.origin_right for one in found if one.origin_right is not None]
-    caused = [one.cause_right for one in sick if one.cause_right is not None]
-    asked = sum(bool(one.case.plant and one.case.plant.causes and one.case.way == "recipe") for one in sick)
+    caused = [right for one in sick for right in one.causes_right]
+    asked = sum(one.case.way == "recipe" for one in sick)
     firsts = [one.first_step for one in found if one.first_step is not None]
     return {
         "recall": share(len(found), len(sick)),
@@ -74,9 +74,10 @@ def _wrong(sick: Sequence[Judged], healthy: Sequence[Judged]) -> dict[str, dict[
     return {
         "false_alarms": {one.case.name: list(one.false) for one in healthy if one.false},
         "false_beside_a_cause": {one.case.name: list(one.false) for one in sick if one.false},
-        "missed": {one.case.name: _severities(one) for one in sick if not one.is_found},
+        "missed": {one.case.name: _severities(one) for one in sick if not one.is_found and not one.crashed},
+        "crashed": {one.case.name: [one.crashed] for one in sick if one.crashed},
         "origin_wrong": {one.case.name: list(one.origins) for one in sick if one.origin_right is False},
-        "cause_wrong": {one.case.name: one.cause for one in sick if one.cause_right is False},
+        "cause_wrong": {one.case.name: list(one.causes) for one in sick if not all(one.causes_right)},
     }
 
 
@@ -86,7 +87,7 @@ def _severities(one: Judged) -> list[str]:
 
 def _why(one: Judged) -> dict[str, Any]:
     errors = sorted({*one.right, *one.follows, *one.false})
-    return {"why": one.kind, "errors": errors}
+    return {"why": f"{one.kind}: {one.crashed}" if one.crashed else one.kind, "errors": errors}
 
 
 def table(rates: dict[str, Any]) -> str:

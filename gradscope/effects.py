@@ -12,6 +12,7 @@ from gradscope.diagnosis import Diagnosis, diagnose
 from gradscope.interval import CONFIDENCE, bounded, effect_interval
 from gradscope.report import Control, FixOutcome, FixVerdict
 from gradscope.trace import Trace
+from gradscope.unseen import failures, most_failures, undone_by
 
 CONTROL, RESEED, PLACEBO = "control", "reseed", "placebo"
 RESEED_SUMMARY = "the control again with other seeds: what luck alone does"
@@ -95,6 +96,9 @@ def outcome(
         cleared=cleared,
         remaining=sorted(after),
         verdict=verdict_of(control, fix, found, cleared=bool(cleared), was_sick=bool(before), chance=chance),
+        failed=(failed := failures(fix.values, chance)),
+        failed_up_to=most_failures(failed, len(fix.values), standard.confidence) if fix.values else None,
+        undone_by=undone_by([*before_values, *bounded(standard.others, chance)], after_values, chance),
         cost=cost,
     )
 
@@ -117,12 +121,13 @@ def verdict_of(
 ) -> FixVerdict:
     """Say what follows from interval and findings.
 
-    * works: the interval lies above zero (or ends there), and an error finding of the control is gone (where one stood in half
-      of its seeds);
+    * works: on average it gains, failures that were not seen included (the interval lies above zero, or ends there), and an
+      error finding of the control is gone (where one stood in half of its seeds);
     * harms: the interval lies below zero;
     * no effect: the interval holds zero, no finding is gone, no pair differs by ten points, and the mean difference is
       negligible, or within twice its own standard error, which excuses two points at most;
-    * inconclusive: anything between, such as a fix that helps in two of five seeds, and fewer than three seeds.
+    * inconclusive: anything between, such as a fix that helps in two of five seeds, one that is better in all of them by less
+      than the failures that they do not rule out would cost, and fewer than three seeds.
     """
     if interval is None:
         return "inconclusive"
@@ -139,7 +144,10 @@ def verdict_of(
 def recommended(
     outcomes: Sequence[FixOutcome], values: Mapping[str, Sequence[float]], sizes: Mapping[str, int] | None = None
 ) -> str | None:
-    """Return the smallest change among the fixes that work and are not worse than the best.
+    """Return the smallest change among the fixes that work and are not worse than the best; without any, among the promising.
+
+    Promising are those that clear an error finding and leave none, better in each seed and further from the control than luck
+    puts them: what is not proved of them is only how seldom they fail (see `gradscope/unseen.py`), and the report says so.
 
     Not worse: on paired seeds it is not behind the best by more than what is negligible, or than twice the standard error,
     which excuses two points at most. Among several, those come first with which no error finding is left.
@@ -150,13 +158,19 @@ def recommended(
         sizes: of the changes, by fix; without one, the first of the outcomes is the smallest.
     """
     order = sizes or {}
-    working = [o for o in outcomes if o.verdict == "works" and o.fix not in (RESEED, PLACEBO)]
+    fixes = [o for o in outcomes if o.fix not in (RESEED, PLACEBO)]
+    working = [o for o in fixes if o.verdict == "works"] or [o for o in fixes if _is_promising(o)]
     if not working:
         return None
     working.sort(key=lambda o: order.get(o.fix, max(order.values(), default=0) + 1))  # stable: equal ones as they stand
     best = max(working, key=lambda o: float(np.mean(values[o.fix])))
     good = [candidate for candidate in working if not _is_behind(values[candidate.fix], values[best.fix])]
     return min(good, key=lambda o: bool(o.remaining)).fix  # the first of those with the least
+
+
+def _is_promising(one: FixOutcome) -> bool:
+    is_better = bool(one.differs) and one.effect > 0 and one.better_in == len(one.values)
+    return one.verdict == "inconclusive" and is_better and bool(one.cleared) and not one.remaining
 
 
 def _is_behind(values: Sequence[float], best: Sequence[float]) -> bool:

@@ -47,3 +47,14 @@ def larger_mean_chance(controls: Values, fixes: Values) -> float:
     for step in steps:
         ways[1:, step:] += ways[:-1, : largest + 1 - step]
     return float(ways[chosen, int(steps[-chosen:].sum()) :].sum()) / math.comb(len(steps), chosen)
+
+
+def different_means_chance(controls: Values, fixes: Values) -> float:
+    """Return the two-sided p value of "the fix changes nothing at all": twice that of the side on which its mean lies.
+
+    >>> round(different_means_chance([0.3] * 10, [0.9] * 5), 5), different_means_chance([0.3] * 5, [0.3] * 5)
+    (0.00067, 1.0)
+    """
+    up = larger_mean_chance(controls, fixes)
+    down = larger_mean_chance(np.negative(controls), np.negative(fixes))
+    return min(1.0, 2 * min(up, down))

@@ -104,9 +104,12 @@ class Undecided(SavedPart):
 class FixOutcome(SavedPart):
     """One arm of the trial against the control: effect on the metric with its interval over paired seeds.
 
-    `confidence` is that of this interval by itself; the intervals of a trial's fixes hold all at once with 95 %. `p` is that of
-    "no effect", corrected for all fixes by Holm's method. `control_mean` is the control's over the seeds that the fix had, and
-    `better_in` says in how many of them the fix scored more.
+    `confidence` is that of this interval by itself; the intervals of a trial's fixes hold all at once with 95 %. `p` is that
+    of "no effect", corrected for all fixes by Holm's method. `control_mean` is the control's over the seeds that the fix had,
+    and `better_in` says in how many of them the fix scored more. `differs` says that its runs and the control's are further
+    apart than luck puts them (an exact permutation test, corrected as `p` is), and nothing of runs that were not seen:
+    `failed` of its runs were no better than chance, up to the share `failed_up_to` is not ruled out (at `confidence`), and
+    with the share `undone_by` it would gain nothing on average (null where it gains nothing as it is).
     """
 
     fix: str
@@ -120,6 +123,10 @@ class FixOutcome(SavedPart):
     control_mean: float | None = None
     better_in: int | None = None
     p: float | None = None
+    differs: bool | None = None
+    failed: int | None = None
+    failed_up_to: float | None = None
+    undone_by: float | None = None
     cleared: list[str]
     remaining: list[str] = []
     verdict: FixVerdict

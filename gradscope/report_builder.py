@@ -165,8 +165,7 @@ def method_of(recipe: Recipe, fixes: int) -> str:
     looks = looks_of(len(recipe.seed_list), recipe.most_seeds)
     parts = [METHOD]
     if fixes:
-        parts.append("effects told from zero by them or by an exact permutation test of the means")
-        parts.append("of a fix all of whose runs beat all of the control, runs that fail and were not seen are left out")
+        parts.append("effects told from zero by them, or by each mean's bound and an exact permutation test together")
     if fixes > 1:
         parts.append(f"{'both' if fixes == 2 else f'all {fixes}'} fixes at once with 95 %, by Bonferroni's and Holm's methods")
     if len(looks) > 1:

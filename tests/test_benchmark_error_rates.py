@@ -248,8 +248,53 @@ def test_what_was_planted_in_vain_is_not_counted_as_sick(judging):
 
 def test_a_cause_counts_where_one_is_named(judging):
     named = [judging(finding(cause=cause), planted=True, causes=("closed gates",)) for cause in ("closed gates", "steps", None)]
-    assert [one.cause_right for one in named] == [True, False, None]
-    assert judging(finding(cause="steps"), planted=True).cause_right is None
+    assert [one.causes_right for one in named] == [(True,), (False,), ()]
+
+
+def test_each_cause_named_is_judged_and_any_is_wrong_where_none_is_right(judging):
+    said = [
+        finding(cause="closed gates"),
+        finding("saturation", "layer3.act.tanh", cause="steps"),
+        finding(cause="closed gates"),
+    ]
+    judged = judging(*said, planted=True, causes=("closed gates",))
+    assert (judged.causes, judged.causes_right) == (("closed gates", "steps"), (True, False))
+    assert judging(finding(cause="steps"), planted=True).causes_right == (False,)
+
+
+def test_a_sick_case_that_crashes_is_missed_and_a_healthy_one_not_counted(judging, benchmarks):
+    sick, healthy = judging(planted=True, failed="ValueError: no"), judging(failed="ValueError: no")
+    assert (sick.kind, sick.is_found, sick.rule, healthy.kind) == ("sick", False, "dead-layer", "failed")
+    rates = benchmarks("error_rates_table").summarise([sick, healthy, judging(finding(), planted=True)])
+    assert (rates["all"]["recall"]["count"], rates["all"]["recall"]["of"]) == (1, 2)
+    assert rates["wrong"]["crashed"] == {"made": ["ValueError: no"]}
+    assert rates["not_counted"]["made"]["why"] == "failed: ValueError: no"
+
+
+def test_what_follows_is_excused_only_where_it_is_said_to_follow(judging):
+    also = {"planted": True, "also": ("vanishing-gradient",)}
+    for follows, others in (
+        (True, [finding("vanishing-gradient", "layer1.act.relu", role="victim")]),
+        (True, [finding("vanishing-gradient", "layer2.act.relu")]),
+        (False, [finding("vanishing-gradient", "layer1.act.relu")]),
+        (
+            False,
+            [finding("vanishing-gradient", "layer1.act.relu", role="victim"), finding("vanishing-gradient", "layer3.act.relu")],
+        ),
+    ):
+        judged = judging(finding(), *others, **also)
+        assert (judged.follows, judged.false)[follows] == (), others
+        assert len(judged.follows) + len(judged.false) == 1
+    anywhere = judging(finding("vanishing-gradient", "layer1.act.relu"), **also, places=())
+    assert anywhere.follows == ("vanishing-gradient",)
+
+
+def test_no_plant_excuses_most_of_the_rules(cases):
+    from gradscope.rules import RULES
+
+    for case in cases.values():
+        if case.plant:
+            assert len({*case.plant.rules, *case.plant.also}) <= 0.75 * len(RULES), case.name
 
 
 def test_every_error_on_a_healthy_network_is_false(judging):

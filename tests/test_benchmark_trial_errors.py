@@ -1,5 +1,6 @@
 """A part of the simulation of a trial's errors, small enough to run each time: what it prints must hold."""
 
+import numpy as np
 import pytest
 from command_line import ROOT
 
@@ -32,12 +33,29 @@ def test_the_simulation_would_notice_intervals_that_are_too_narrow(simulation, m
     """Its counterpart: without room for what was not seen, two-valued effects fall out of their intervals."""
     from gradscope import interval
 
-    def narrow(seen, worst, best, confidence):
-        return float(seen.mean()) - 0.01, float(seen.mean()) + 0.01
+    def narrow(first, second, floor, ceiling):
+        effect = float(np.mean(first)) - float(np.mean(second))
+        return np.array([effect - 0.01]), np.array([effect + 0.01])
 
-    monkeypatch.setattr(interval, "_bounds", narrow)
+    monkeypatch.setattr(interval, "_drawn_differences", narrow)
     (chosen,) = [one for one in simulation.WORLDS if one.name == "two-valued 0.9 -> 0.1"]
     assert simulation.simulated(chosen, 5, None, 1, TRIALS).all_hold < LEAST_COVERAGE
+
+
+def allowed(share):
+    """The most of so many trials that a share may be where it is 0.05 in truth: three standard errors above it."""
+    return share + 3 * (share * (1 - share) / TRIALS) ** 0.5
+
+
+@pytest.mark.parametrize(("seeds", "most"), [(5, None), (9, None), (5, 9)])
+@pytest.mark.parametrize("world", ["steady 0.85, fails in 0.1", "steady 0.5, fails in 0.5"])
+def test_a_fix_that_fails_more_often_than_it_shows_is_not_said_to_work(seeds, most, world, simulation):
+    """What each run of it shows, five of them together in 59 % of trials of the first: it differs, and that is all."""
+    (chosen,) = [one for one in simulation.WORLDS if one.name == world]
+    row = simulation.simulated(chosen, seeds, most, 2, TRIALS)
+    assert row.false <= allowed(0.05)
+    assert row.all_hold >= 1 - allowed(1 - LEAST_COVERAGE)
+    assert row.apart > row.false
 
 
 def test_more_seeds_are_spent_where_a_verdict_is_open(simulation):

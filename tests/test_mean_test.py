@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradscope.mean_test import MOST_RUNS, larger_mean_chance
+from gradscope.mean_test import MOST_RUNS, different_means_chance, larger_mean_chance
 
 metrics = st.lists(st.integers(0, 1000).map(lambda steps: steps / 1000), min_size=1, max_size=5)
 
@@ -46,3 +46,10 @@ def test_equal_runs_tell_nothing_and_neither_do_more_than_can_be_counted():
 def test_twenty_runs_beside_sixty_are_counted_exactly():
     low, high = np.linspace(0.1, 0.3, 60), np.linspace(0.8, 0.9, MOST_RUNS)
     assert larger_mean_chance(low, high) == pytest.approx(1 / math.comb(80, MOST_RUNS))
+
+
+def test_both_sides_count_where_none_was_named_before():
+    low, high = [0.1, 0.2, 0.3, 0.2, 0.1], [0.8, 0.9, 0.8]
+    assert different_means_chance(low, high) == pytest.approx(2 / math.comb(8, 3))
+    assert different_means_chance(high, low) == pytest.approx(2 / math.comb(8, 5))
+    assert different_means_chance(low, low) == 1

@@ -97,7 +97,7 @@ def test_the_published_failure_is_found_explained_and_cured():
     assert len(predicted.seeds) >= 4
     outcomes = {o.fix: o for o in report.fixes}
     assert outcomes["batchnorm-last"].verdict == "works"
-    assert outcomes["batchnorm-last"].interval[0] > 0.3
+    assert outcomes["batchnorm-last"].interval[0] > 0
     assert outcomes["reseed"].verdict != "works"
     assert report.recommended == "batchnorm-last"
 

@@ -9,7 +9,17 @@ from rich.text import Text
 
 from gradscope.renderers.console_page import Page
 from gradscope.renderers.picture import effect_axis, whisker
-from gradscope.renderers.wording import better_in, decimals, fixed, interval, listed, placebo_text, remains, verdict_word
+from gradscope.renderers.wording import (
+    better_in,
+    decimals,
+    fixed,
+    interval,
+    left_open,
+    listed,
+    placebo_text,
+    remains,
+    verdict_word,
+)
 from gradscope.report import FixOutcome, FixVerdict, Report
 
 RESEED = "reseed"
@@ -56,7 +66,7 @@ def fix_notes(report: Report, page: Page) -> Iterator[Text]:
     """Yield for each fix what it changes, which findings went away and which stayed."""
     for fix in report.fixes:
         seeds = better_in(fix, report) if fix.better_in is not None and fix.fix != RESEED else ""  # whose seeds are others
-        parts = [fix.summary, seeds, _beside(fix, report), _after(fix)]
+        parts = [fix.summary, seeds, _beside(fix, report), _after(fix), left_open(fix)]
         text = "; ".join(part for part in parts if part)
         if text:
             yield Text.assemble((page.clean(fix.fix), "bold"), f": {page.clean(text)}")

@@ -11,6 +11,7 @@ from gradscope.renderers.wording import (
     in_seeds,
     interval,
     is_watched,
+    left_open,
     listed,
     origins,
     place,
@@ -39,7 +40,7 @@ def headline(report: Report) -> str:
 
 
 def remedy(report: Report) -> str | None:
-    """Return what the trial of fixes proved, in one sentence; None where there is nothing to cure and nothing was tried.
+    """Return what the trial of fixes proved, or what is promising; None where there is nothing to cure and nothing was tried.
 
     Of a watched loop, in which nothing can be tried, what the rule's page names.
     """
@@ -105,5 +106,7 @@ def _undecided(report: Report) -> str:
 def _works(report: Report, fix: FixOutcome) -> str:
     verb = "cures it" if fix.cleared and not fix.remaining else "helps"
     metric = f"{report.control.metric} " if report.control else ""
+    if fix.verdict != "works":
+        return f"to try: {fix.fix}, {metric}{effect_text(fix, report)}; {left_open(fix) or 'not proven'}"
     text = f"{fix.fix} {verb}: {metric}{effect_text(fix, report)}"
     return f"{text}; {remains(fix.remaining, 3)}" if fix.remaining else text

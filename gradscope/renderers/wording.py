@@ -97,6 +97,15 @@ def remains(rules: Sequence[str], most: int | None = None) -> str:
     return f"{listed(rules, most) if most else listed(rules)} {'remains' if len(rules) == 1 else 'remain'}"
 
 
+def left_open(fix: FixOutcome) -> str:
+    """Return why a fix is not proven whose runs are all that one could wish for: how many might fail; empty for any other."""
+    share, most = fix.undone_by, fix.failed_up_to
+    if fix.verdict != "inconclusive" or not fix.differs or fix.effect <= 0 or share is None or most is None or share >= most:
+        return ""
+    failed = f"{fix.failed} of its {counted(len(fix.values), 'run')} failed, so that up to {100 * most:.0f} % may"
+    return f"not proven on average: {failed}, and {100 * share:.0f} % would undo the gain"
+
+
 def confidences(report: Report) -> str:
     """Return which confidence each interval has, each by itself."""
     groups: dict[float, list[str]] = {}
