@@ -120,7 +120,7 @@ def _at(step: int, stages: Sequence[tuple[str, bool, int]], passes: FloatArray, 
 def _medians(values: FloatArray) -> list[float | None]:
     """Return the median over the traces of what is finite, None where nothing is; `values` is [trace, stage]."""
     finite = np.where(np.isfinite(values), values, np.nan)
-    known = ~np.isnan(finite).all(axis=0)
+    known = np.asarray(~np.isnan(finite).all(axis=0))
     found: list[float | None] = [None] * len(known)
     for i, value in zip(np.flatnonzero(known).tolist(), np.nanmedian(finite[:, known], axis=0).tolist(), strict=True):
         found[i] = float(f"{value:.4g}")

@@ -17,6 +17,8 @@ from gradscope.renderers.tensorboard_panels import (
     text_summary,
 )
 from gradscope.renderers.tensorboard_scalars import Scalar, evaluation_scalars, loss_scalars, metric_tag, record_scalars
+from gradscope.renderers.tensorboard_tensors import Written, report_summary, tensor_events
+from gradscope.renderers.view_report import described_report
 from gradscope.renderers.wording import is_watched
 from gradscope.report import Report
 from gradscope.trace import IntArray, Trace
@@ -36,6 +38,7 @@ class _Run:
     loss: int = -1
     evaluations: int = 0
     metric: str = field(default="accuracy")
+    tensors: Written = field(default_factory=Written)
 
     @property
     def name(self) -> str:
@@ -69,20 +72,24 @@ class TensorBoardLog:
                 *record_scalars(trace, run.record),
                 *evaluation_scalars(trace, run.evaluations),
             ]
-            run.file.append((step, scalar_summary(scalars)) for step, scalars in _merged(events))
+            tensors, written = tensor_events(trace, run.record, run.tensors)
+            run.file.append([*((step, scalar_summary(scalars)) for step, scalars in _merged(events)), *tensors])
+            run.tensors = written
             run.record, run.loss = _last(trace.steps, run.record), _last(trace.steps_of_loss, run.loss)
             run.evaluations = len(trace.evaluation_steps)
 
     def finish(self, report: Report, hparams: Mapping[str, Hyperparameter] | None = None) -> None:
         """Write the diagnosis, the HParams table and the layout of charts; `hparams` is what all runs share.
 
-        A run's row has its arm and seed, its last metric on the test samples, and its effect: the difference to the control's
-        run at the same place in the order of seeds. A watched loop has no other run to be compared with, and no table.
+        For the Gradscope tab the report itself is written as well. A run's row has its arm and seed, its last metric on the
+        test samples, and its effect: the difference to the control's run at the same place in the order of seeds. A watched
+        loop has no other run to be compared with, and no table.
         `WriteError` where the folder cannot be written.
         """
         shared = dict(hparams or {})
         metric = report.control.metric if report.control else next((r.metric for r in self._runs.values()), "accuracy")
         root = [text_summary("diagnosis", MarkdownRenderer().render(report)), layout_summary(metric)]
+        root.append(report_summary(described_report(report)))
         if is_watched(report):
             EventFile(self.folder).append((0, summary) for summary in root)
             return
