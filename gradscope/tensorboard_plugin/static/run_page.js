@@ -1,0 +1,55 @@
+/** The page of one run: the verdict, what was found and what cures it, then the panels that share a cursor. */
+
+import { aboutPanel } from "./about_panel.js";
+import { armsPanel } from "./arms_panel.js";
+import { element } from "./dom.js";
+import { findingsPanel } from "./findings_panel.js";
+import { fixesPanel } from "./fixes_panel.js";
+import { mapPanel } from "./map_panel.js";
+import { Selection } from "./selection.js";
+import { toolbar } from "./toolbar.js";
+import { unitPanel } from "./unit_panel.js";
+import { verdictPanel } from "./verdict_panel.js";
+import { firstBeside, firstMember, memberOf, sitesOf } from "./view_document.js";
+import { waterfallPanel } from "./waterfall_panel.js";
+
+const FIRST_STATISTICS = ["remaining", "gate_transmission"]; // what tells most at first sight, where it was recorded
+
+/** Return the page's { node, selection }; `wanted` are values that the selection starts with, where they fit the run. */
+export function runPage(source, document, wanted = {}) {
+  const selection = new Selection(starting(document, wanted));
+  const view = { source, document, selection };
+  const drawn = selection.get("member") !== null;
+  const panels = drawn ? [toolbar(view), mapPanel(view), waterfallPanel(view), unitPanel(view), armsPanel(view)] : [nothing()];
+  const told = element("div", { class: "told" }, findingsPanel(view), fixesPanel(view));
+  const node = element("div", { class: "run" }, verdictPanel(view), told, panels, aboutPanel(view));
+  return { node, selection, view };
+}
+
+function nothing() {
+  return element("p", { class: "panel hint" }, "Nothing was recorded yet; the panels are drawn as soon as there is a record.");
+}
+
+function starting(document, wanted) {
+  const known = (name) => (name && memberOf(document, name)?.statistics.length ? name : null);
+  const member = known(wanted.member) ?? firstMember(document);
+  const beside = wanted.beside === undefined ? firstBeside(document, member) : known(wanted.beside);
+  const has = memberOf(document, member)?.statistics ?? [];
+  const first = document.findings.find(({ place }) => place?.member === member && place.site !== null)?.place;
+  const sites = sitesOf(document, member);
+  return {
+    member,
+    beside,
+    statistic: [wanted.statistic, first?.statistic, ...FIRST_STATISTICS, ...has].find((name) => has.includes(name)) ?? null,
+    unit_statistic: wanted.unit_statistic ?? [first?.statistic, "closed_frac"].find((name) => memberOf(document, member)?.unit_statistics.includes(name)) ?? null,
+    scale: wanted.scale ?? "auto",
+    range: wanted.range ?? null,
+    step: Number(wanted.step ?? Infinity),
+    site: [wanted.site, sites[first?.site]?.name, sites.at(-1)?.name].find((name) => sites.some((site) => site.name === name)) ?? null,
+    steps: [],
+    unfolded: wanted.unfolded ?? false,
+    data: 0,
+    size: 0,
+    theme: "",
+  };
+}

@@ -1,0 +1,65 @@
+/** The waterfall at the cursor's step: where, between the loss and the input, the gradient is lost. */
+
+import { columnAt } from "./binning.js";
+import { element } from "./dom.js";
+import { panel } from "./panel.js";
+import { Scale } from "./scale.js";
+import { latest } from "./selection.js";
+import { stagesAt, telling } from "./stages.js";
+import { memberTitle, sitesOf } from "./view_document.js";
+import { waterfallPane } from "./waterfall_pane.js";
+
+const HINT =
+  "Each bar is what is left of the gradient of the loss behind a gate (a non-linearity) or a stretch of weights; the hatched end is what it took. Log scale.";
+
+/** Return the panel; it follows the cursor. */
+export function waterfallPanel(view) {
+  const { selection } = view;
+  const panes = element("div", { class: "panes" });
+  const unfold = element("button", { type: "button", hidden: true, onclick: () => selection.set({ unfolded: !selection.get("unfolded") }) });
+  const made = panel("waterfall", "The waterfall: from the loss down to the input", element("div", { class: "tools" }, unfold), element("p", { class: "hint" }, HINT), panes);
+  let loaded = [];
+
+  const load = () => {
+    const members = [selection.get("member"), selection.get("beside")].filter(Boolean);
+    return Promise.all(members.map(async (member) => ({ member, waterfall: await view.source.waterfall(member, selection.get("range") ?? {}) })));
+  };
+
+  const draw = () => {
+    if (!loaded.length) return;
+    const step = selection.get("step");
+    const found = loaded.map(({ member, waterfall }) => {
+      const column = columnAt(waterfall.steps, step);
+      return { member, step: waterfall.steps[column] ?? step, stages: waterfall.columns ? stagesAt(waterfall, column) : [] };
+    });
+    const scale = Scale.of([[1], ...found.map(({ stages }) => stages.map(({ left }) => left))], "log");
+    panes.replaceChildren(...found.map((one) => pane(view, one, scale, shownOf(one.stages, selection))));
+    panes.classList.toggle("two", found.length > 1);
+    unfold.hidden = !found.some(({ stages }) => telling([stages]).length < stages.length);
+    unfold.textContent = selection.get("unfolded") ? "Show the telling stages" : "Show every stage";
+  };
+
+  const fail = (error) => panes.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
+  const refresh = latest(load, (answer) => ((loaded = answer), draw()), fail);
+  selection.on(["member", "beside", "range", "data"], refresh);
+  selection.on(["step", "site", "unfolded"], draw);
+  refresh();
+  return made;
+}
+
+function shownOf(stages, selection) {
+  return selection.get("unfolded") ? stages.map((_, i) => i) : telling([stages]);
+}
+
+function pane(view, { member, step, stages }, scale, shown) {
+  const sites = sitesOf(view.document, member);
+  return waterfallPane({
+    title: memberTitle(view.document, member),
+    step,
+    stages,
+    shown,
+    scale,
+    chosen: sites.findIndex(({ name }) => name === view.selection.get("site")),
+    choose: (site) => view.selection.set({ site: sites[site]?.name ?? view.selection.get("site") }),
+  });
+}
