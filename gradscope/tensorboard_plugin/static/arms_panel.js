@@ -31,11 +31,10 @@ export function armsPanel(view) {
 
   const draw = (loaded) => {
     const entry = statisticOf(view.document, selection.get("statistic"));
-    const known = loaded.filter(({ matrix }) => matrix);
     const kind = selection.get("scale") === "auto" ? (entry?.scale ?? "linear") : selection.get("scale");
-    const scale = Scale.of(known.map(({ matrix }) => matrix.values), kind, kind === "linear" ? entry?.domain : null);
-    const arms = [...new Set(known.map((one) => one.entry.arm))];
-    rows.replaceChildren(...arms.map((arm) => armRow(view, arm, known.filter((one) => one.entry.arm === arm), scale)));
+    const scale = Scale.of(loaded.map(({ matrix }) => matrix?.values ?? []), kind, kind === "linear" ? entry?.domain : null);
+    const arms = [...new Set(loaded.map((one) => one.entry.arm))];
+    rows.replaceChildren(...arms.map((arm) => armRow(view, arm, loaded.filter((one) => one.entry.arm === arm), scale)));
     mark();
   };
 
@@ -73,6 +72,7 @@ function thumb(view, { entry, matrix }, scale) {
   const choose = ({ shiftKey }) => view.selection.set(shiftKey ? { beside: entry.member } : { member: entry.member });
   const button = element("button", { type: "button", class: "thumb", title: `${entry.arm}, seed ${entry.seed}`, dataset: { member: entry.member }, onclick: choose }, canvas, element("span", {}, `seed ${entry.seed}`));
   const order = sites.map((_, i) => sites.length - 1 - i);
-  drawHeat(canvas, { ...matrix, order, scale, width: WIDTH, height });
+  if (matrix) drawHeat(canvas, { ...matrix, order, scale, width: WIDTH, height });
+  else canvas.replaceWith(element("span", { class: "hint", style: `display: block; width: ${WIDTH}px` }, "could not be read"));
   return button;
 }

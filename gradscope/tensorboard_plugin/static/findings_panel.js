@@ -42,15 +42,12 @@ function card(view, finding, seeds, above) {
     element("span", { class: `severity ${finding.severity}` }, finding.severity),
     element("span", { class: "since" }, standing(finding, seeds)),
   );
-  return element(
-    "article",
-    { class: `card ${finding.role}` },
-    head,
-    element("p", {}, finding.text),
-    finding.evidence_text ? element("p", { class: "evidence" }, element("b", {}, "Evidence "), finding.evidence_text) : null,
-    finding.cause ? element("p", { class: "cause" }, element("b", {}, "Cause "), sameCause ? "as above" : finding.cause) : null,
-    finding.tested && !sameCause ? causeTable(finding.tested) : null,
-  );
+  const text = element("p", {}, finding.text);
+  const evidence = finding.evidence_text ? element("p", { class: "evidence" }, element("b", {}, "Evidence "), finding.evidence_text) : null;
+  const cause = finding.cause ? element("p", { class: "cause" }, element("b", {}, "Cause "), sameCause ? "as above" : finding.cause) : null;
+  const tested = finding.tested && !sameCause ? causeTable(finding.tested) : null;
+  const details = finding.role === "origin" ? [text, evidence, cause, tested] : [evidence, element("details", {}, element("summary", {}, "more"), text, cause, tested)];
+  return element("article", { class: `card ${finding.role}` }, head, details);
 }
 
 function standing(finding, seeds) {

@@ -56,18 +56,18 @@ function heads(control, metric, effect, digits) {
   const ends = (axis, sign) => {
     const texts = [fixed(axis.low, digits, sign), fixed(axis.high, digits, sign)].map((text) => element("span", {}, text));
     const clear = sign && axis.x(0) > CLEAR && axis.x(0) < axis.width - CLEAR;
-    return element("div", { class: "ends-of-axis", style: `width: ${axis.width}px` }, texts, clear ? element("span", { class: "zero", style: `left: ${axis.x(0)}px` }, "0") : null);
+    return element("div", { class: "ends-of-axis" }, texts, clear ? element("span", { class: "zero", style: `left: ${axis.x(0)}px` }, "0") : null);
   };
-  return element("div", { class: "fix heads" }, element("div", { class: "fix-name" }), cell(control?.metric ?? "metric", ends(metric, false)), cell("effect against the control", ends(effect, true)));
+  return element("div", { class: "fix heads" }, element("div", { class: "fix-name" }), picture(metric, control?.metric ?? "metric", ends(metric, false)), picture(effect, "effect on the control", ends(effect, true)));
 }
 
-function cell(title, content) {
-  return element("div", { class: "fix-picture" }, element("div", { class: "over" }, title), content);
+function picture(axis, ...content) {
+  return element("div", { class: "fix-picture", style: `width: ${axis.width}px` }, content);
 }
 
 function controlRow(control, metric, digits) {
   const name = element("div", { class: "fix-name" }, element("b", {}, "control"), element("div", { class: "mean" }, `mean ${fixed(control.mean, digits)}`));
-  return element("div", { class: "fix control" }, name, element("div", { class: "fix-picture" }, controlPicture(control, metric)), element("div", { class: "fix-picture" }));
+  return element("div", { class: "fix control" }, name, picture(metric, controlPicture(control, metric)));
 }
 
 function row(fix, control, metric, effect, digits, recommended) {
@@ -84,8 +84,8 @@ function row(fix, control, metric, effect, digits, recommended) {
     "div",
     { class: `fix ${recommended ? "is-recommended" : ""}`, title: notes(fix), dataset: { fix: fix.fix } },
     name,
-    element("div", { class: "fix-picture" }, seedPicture(fix, control, metric)),
-    element("div", { class: "fix-picture" }, effectPicture(fix, effect), element("div", { class: "numbers" }, numbers.filter(Boolean).join(", "))),
+    picture(metric, seedPicture(fix, control, metric)),
+    picture(effect, effectPicture(fix, effect), element("div", { class: "numbers" }, numbers.filter(Boolean).join(", "))),
   );
 }
 

@@ -1,7 +1,7 @@
 /** One member's map: its sites from the loss down to the input, by steps, under its loss and metric. */
 
 import { curves, seriesText } from "./curves.js";
-import { element } from "./dom.js";
+import { element, svg } from "./dom.js";
 import { HeatFrame } from "./heat_frame.js";
 import { number, whole } from "./numbers.js";
 import { findingsIn, markOf, memberTitle, sitesOf, statisticOf } from "./view_document.js";
@@ -63,7 +63,7 @@ export class MapPane {
   #markAt([x, y], findings) {
     const titles = findings.map((finding) => `${finding.title}, ${finding.role}, from step ${whole(finding.first_step)}`).join("; ");
     const first = findings.find((finding) => finding.role === "origin") ?? findings[0];
-    return element("span", { class: `mark ${first.role}`, style: `left: ${x}px; top: ${y}px`, title: titles }, markOf(first));
+    return element("span", { class: `mark ${first.role}`, style: `left: ${x}px; top: ${y}px`, title: titles }, diamond());
   }
 
   #describe(row, column) {
@@ -78,4 +78,9 @@ export class MapPane {
       ...found.map((finding) => `${markOf(finding)} ${finding.rule} (${finding.role}) from step ${whole(finding.first_step)}`),
     ];
   }
+}
+
+/** Return the mark of a finding; filled or hollow by the style of its role. */
+function diamond() {
+  return svg("svg", { width: 16, height: 16, viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { class: "halo", d: "M8 1 15 8 8 15 1 8Z" }), svg("path", { class: "shape", d: "M8 2.5 13.5 8 8 13.5 2.5 8Z" }));
 }

@@ -30,6 +30,12 @@ function nothing() {
   return element("p", { class: "panel hint" }, "Nothing was recorded yet; the panels are drawn as soon as there is a record.");
 }
 
+/** Return what tells most about the units of a site: whether they shut, or saturate, as far as they can. */
+function telling(site) {
+  if (site?.shuts_frac > 0) return "closed_frac";
+  return site?.saturates_frac > 0 ? "saturated_frac" : "common_mode";
+}
+
 function starting(document, wanted) {
   const known = (name) => (name && memberOf(document, name)?.statistics.length ? name : null);
   const member = known(wanted.member) ?? firstMember(document);
@@ -37,11 +43,12 @@ function starting(document, wanted) {
   const has = memberOf(document, member)?.statistics ?? [];
   const first = document.findings.find(({ place }) => place?.member === member && place.site !== null)?.place;
   const sites = sitesOf(document, member);
+  const units = memberOf(document, member)?.unit_statistics ?? [];
   return {
     member,
     beside,
     statistic: [wanted.statistic, first?.statistic, ...FIRST_STATISTICS, ...has].find((name) => has.includes(name)) ?? null,
-    unit_statistic: wanted.unit_statistic ?? [first?.statistic, "closed_frac"].find((name) => memberOf(document, member)?.unit_statistics.includes(name)) ?? null,
+    unit_statistic: [wanted.unit_statistic, first?.statistic, telling(sites[first?.site] ?? sites.at(-1))].find((name) => units.includes(name)) ?? units[0] ?? null,
     scale: wanted.scale ?? "auto",
     range: wanted.range ?? null,
     step: Number(wanted.step ?? Infinity),
