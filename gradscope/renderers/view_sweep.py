@@ -21,13 +21,6 @@ def sweep_document(result: SweepResult, run: str) -> Json:
     """Return a sweep's document."""
     found = heat_map(result)
     place = {id(row): i for i, row in enumerate(result.rows)}
-    panels = [
-        {
-            "title": panel.title,
-            "cells": [{"row": i, "column": j, "cell": place[id(row)]} for (i, j), row in panel.cells.items()],
-        }
-        for panel in found.panels
-    ]
     whole = json.loads(result.model_dump_json(by_alias=True, exclude={"rows"}))
     with_curves = _epoch_numbers(result) <= MOST_EPOCH_NUMBERS
     return {
