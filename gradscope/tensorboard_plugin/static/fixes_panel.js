@@ -58,7 +58,7 @@ function heads(control, metric, effect, digits) {
     const clear = sign && axis.x(0) > CLEAR && axis.x(0) < axis.width - CLEAR;
     return element("div", { class: "ends-of-axis" }, texts, clear ? element("span", { class: "zero", style: `left: ${axis.x(0)}px` }, "0") : null);
   };
-  return element("div", { class: "fix heads" }, element("div", { class: "fix-name" }), picture(metric, control?.metric ?? "metric", ends(metric, false)), picture(effect, "effect on the control", ends(effect, true)));
+  return element("div", { class: "fix heads" }, element("div", { class: "fix-name" }), picture(metric, control?.metric ?? "metric", ends(metric, false)), picture(effect, "effect", ends(effect, true)));
 }
 
 function picture(axis, ...content) {
@@ -77,9 +77,9 @@ function row(fix, control, metric, effect, digits, recommended) {
     element("b", {}, recommended ? "\u2605 " : "", fix.fix),
     recommended ? element("div", { class: "recommended" }, "recommended") : null,
     element("div", { class: `fix-verdict ${fix.verdict.replace(" ", "-")}` }, `${GLYPHS[fix.verdict]} ${fix.verdict}`),
-    element("div", { class: "mean" }, `mean ${fixed(fix.mean, digits)}`),
+    element("div", { class: "mean" }, [`mean ${fixed(fix.mean, digits)}`, fix.cost ? `cost ${fix.cost.toFixed(2)}\u00d7` : ""].filter(Boolean).join(", ")),
   );
-  const numbers = [effectText(fix, digits), fix.p !== null && fix.p !== undefined ? `p ${number(fix.p)}` : "", fix.cost ? `cost ${fix.cost.toFixed(2)}\u00d7` : ""];
+  const numbers = [effectText(fix, digits), fix.p !== null && fix.p !== undefined ? `p ${number(fix.p)}` : ""];
   return element(
     "div",
     { class: `fix ${recommended ? "is-recommended" : ""}`, title: notes(fix), dataset: { fix: fix.fix } },

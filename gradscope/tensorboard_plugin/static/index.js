@@ -3,7 +3,7 @@
 import { element } from "./dom.js";
 import { Page } from "./page.js";
 import { routeSource } from "./route_source.js";
-import { TensorBoardHost } from "./tensorboard_host.js";
+import { addressed, isSelected, onReload, onShown } from "./tensorboard_host.js";
 import { followReader, followTensorBoard } from "./theme.js";
 
 /** Draw the tab, and keep it up to date. */
@@ -14,10 +14,9 @@ export async function render() {
   document.documentElement.lang = "en";
   document.head.append(sheet);
   document.body.append(root);
-  let page = null;
-  const host = new TensorBoardHost(() => page?.reload());
-  const [wanted] = await Promise.all([host.addressed(), styled]); // widths are measured
-  page = new Page(root, routeSource(), { selected: (run) => host.selected()(run), wanted });
+  await styled; // widths are measured
+  const page = new Page(root, routeSource(), { selected: isSelected, wanted: addressed() });
+  onReload(() => page.reload());
   const changed = (theme) => page.themed(theme);
   try {
     followTensorBoard(changed);
@@ -25,4 +24,5 @@ export async function render() {
     followReader(changed); // a page around that may not be looked into
   }
   await page.load();
+  onShown(() => page.load()); // the selection may have changed in another tab
 }

@@ -15,8 +15,7 @@ export function sweepCell(document, cell) {
     "div",
     { class: "cell-details" },
     element("div", {}, element("h3", {}, cell.title), element("dl", { class: "notes" }, factors, summary(document, cell)), findings(cell)),
-    element("div", {}, seeds(cell), curvesOf(cell)),
-    start(cell),
+    element("div", {}, seeds(cell), curvesOf(cell), start(cell)),
   );
 }
 
@@ -74,7 +73,7 @@ function start(cell) {
   const sites = Object.entries(cell.start);
   if (!sites.length) return null;
   const names = [...new Set(sites.flatMap(([, values]) => Object.keys(values)))];
-  const head = element("tr", {}, element("th", {}, "before the first step"), names.map((name) => element("th", { scope: "col" }, name.replaceAll("_", " "))));
-  const rows = sites.map(([site, values]) => element("tr", {}, element("th", { scope: "row" }, site), names.map((name) => element("td", {}, name in values ? number(values[name]) : ""))));
-  return element("div", { class: "scrolls wide" }, element("table", { class: "plain" }, element("thead", {}, head), element("tbody", {}, rows)));
+  const head = element("tr", {}, element("th", {}, "before the first step"), sites.map(([site]) => element("th", { scope: "col" }, site)));
+  const rows = names.map((name) => element("tr", {}, element("th", { scope: "row" }, name.replaceAll("_", " ")), sites.map(([, values]) => element("td", {}, name in values ? number(values[name]) : ""))));
+  return element("div", { class: "scrolls" }, element("table", { class: "plain" }, element("thead", {}, head), element("tbody", {}, rows)));
 }

@@ -1,63 +1,56 @@
-/** What TensorBoard tells its tabs: reloads, the address, and which runs are selected. No package is published for it. */
+/** What TensorBoard around the tab tells: reloads, the address, and which runs are selected. No package is published for it. */
 
-/** The connection to the page around the tab. */
-export class TensorBoardHost {
-  #port;
-  #waiting = new Map();
-  #asked = 0;
+const OURS = "p.gradscope.";
 
-  /** `reloaded` is called whenever TensorBoard has read its runs anew. */
-  constructor(reloaded) {
-    const channel = new MessageChannel();
-    this.#port = channel.port1;
-    this.#port.onmessage = ({ data }) => this.#take(data, reloaded);
-    window.parent.postMessage("experimental.bootstrap", "*", [channel.port2]);
-  }
+/** Call `reloaded` whenever TensorBoard has read its runs anew. */
+export function onReload(reloaded) {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = ({ data }) => {
+    const { type, id, isReply } = JSON.parse(data);
+    if (isReply) return;
+    if (type === "experimental.DataReloaded") reloaded();
+    port1.postMessage(JSON.stringify({ type, id, payload: null, error: null, isReply: true }));
+  };
+  window.parent.postMessage("experimental.bootstrap", "*", [port2]);
+}
 
-  /** Return what the address says for this tab: `p.gradscope.site=2.relu` is { site: "2.relu" }. Empty where nobody answers. */
-  async addressed() {
-    const answer = this.#ask("experimental.GetURLPluginData");
-    const silence = new Promise((resolve) => setTimeout(() => resolve(null), 500));
-    return (await Promise.race([answer, silence])) ?? {};
-  }
+/** Call `shown` whenever the tab comes back into sight; TensorBoard hides its frame by a style. */
+export function onShown(shown) {
+  const frame = pageAround()?.document && window.frameElement;
+  if (!frame) return;
+  const look = () => getComputedStyle(frame).visibility !== "hidden" && shown();
+  new MutationObserver(look).observe(frame, { attributes: true, attributeFilter: ["style", "class"] });
+}
 
-  /** Return the function that tells of a run's name whether TensorBoard's own selection has it; all, where nothing was selected. */
-  selected() {
-    const { states, filter } = selectionAround();
-    return (run) => states[run] !== false && (!filter || filter.test(run));
-  }
+/** Return what the address says for this tab: `#gradscope&p.gradscope.site=2.relu` is { site: "2.relu" }. */
+export function addressed() {
+  const around = pageAround();
+  const given = new URLSearchParams(around?.location.hash.slice(1) ?? "");
+  return Object.fromEntries([...given].filter(([name]) => name.startsWith(OURS)).map(([name, value]) => [name.slice(OURS.length), value]));
+}
 
-  #ask(type) {
-    const id = this.#asked++;
-    this.#port.postMessage(JSON.stringify({ type, id, payload: null, error: null, isReply: false }));
-    return new Promise((resolve) => this.#waiting.set(id, resolve));
-  }
+/** Tell whether a run is in TensorBoard's own selection: its box is not unticked, and the filter of names lets it through. */
+export function isSelected(run) {
+  const around = pageAround();
+  const storage = around?.tensorboard?.tf_storage;
+  const boxes = storage?.getObject?.("runSelectionState", { defaultValue: {} }) ?? {};
+  const filter = new URLSearchParams(around?.location.search ?? "").get("runFilter") ?? storage?.getString?.("regexInput", { defaultValue: "" });
+  return boxes[run] !== false && (!filter || matches(filter, run));
+}
 
-  #take(data, reloaded) {
-    let message;
-    try {
-      message = JSON.parse(data);
-    } catch {
-      return;
-    }
-    if (message.isReply) {
-      this.#waiting.get(message.id)?.(message.payload);
-      this.#waiting.delete(message.id);
-      return;
-    }
-    if (message.type === "experimental.DataReloaded") reloaded();
-    this.#port.postMessage(JSON.stringify({ type: message.type, id: message.id, payload: null, error: null, isReply: true }));
+function matches(filter, run) {
+  try {
+    return new RegExp(filter).test(run);
+  } catch {
+    return true; // half a regular expression, while it is being typed
   }
 }
 
-/** Read the selection from the page around the tab, which keeps it in its address: boxes by run, and a filter of names. */
-function selectionAround() {
+/** Return the window around the tab, null where it may not be looked into. */
+function pageAround() {
   try {
-    const around = window.parent;
-    const states = around.tensorboard?.tf_storage?.getObject?.("runSelectionState", { defaultValue: {} }) ?? {};
-    const text = new URLSearchParams(around.location.search).get("runFilter") ?? around.tensorboard?.tf_storage?.getString?.("regexInput", { defaultValue: "" });
-    return { states, filter: text ? new RegExp(text) : null };
+    return window.parent.location.href ? window.parent : null;
   } catch {
-    return { states: {}, filter: null }; // another TensorBoard, or half a regular expression
+    return null;
   }
 }

@@ -32,11 +32,13 @@ export function firstMember(document) {
   return found ?? drawable(document)[0]?.member ?? null;
 }
 
-/** Return the member to set beside another: the recommended fix from the same seed, null where there is none. */
+/** Return the member to set beside another: from the same seed, the recommended fix or else the best one; null where there is none. */
 export function firstBeside(document, name) {
   const shown = memberOf(document, name);
-  if (!shown || shown.arm === document.recommended) return null;
-  const candidates = drawable(document).filter((member) => member.arm === document.recommended);
+  const tried = document.fixes.filter((fix) => fix.role === "fix" && fix.effect !== null).sort((a, b) => b.effect - a.effect);
+  const arm = document.recommended ?? tried[0]?.arm;
+  if (!shown || shown.arm === arm) return null;
+  const candidates = drawable(document).filter((member) => member.arm === arm);
   return (candidates.find((member) => member.seed === shown.seed) ?? candidates[0])?.member ?? null;
 }
 
