@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tensorboard import plugin_util  # type: ignore[import-untyped]
 from tensorboard.backend import http_util  # type: ignore[import-untyped]
 from tensorboard.plugins.base_plugin import FrontendMetadata, TBContext, TBPlugin  # type: ignore[import-untyped]
 from werkzeug.wrappers import Request, Response
@@ -66,6 +65,8 @@ class GradscopePlugin(TBPlugin):  # type: ignore[misc]
         """Return the application that answers with JSON or bytes, and with one line in JSON where it cannot."""
 
         def app(request: Request) -> Response:
+            from tensorboard import plugin_util  # type: ignore[import-untyped]  # it warns of itself when it is imported
+
             from gradscope.tensorboard_plugin.event_data import EventData, NotThere
 
             context = plugin_util.context(request.environ)
