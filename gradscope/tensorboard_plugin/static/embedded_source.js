@@ -28,5 +28,6 @@ export function embeddedSource(payload) {
     waterfall: (member, range) => columns(`waterfall?member=${member}`, range),
     series: (member) => whole(`series?member=${member}`),
     forget: () => {},
+    zooms: false,
   };
 }

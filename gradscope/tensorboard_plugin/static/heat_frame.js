@@ -6,6 +6,8 @@ import { element } from "./dom.js";
 import { drawHeat } from "./heat.js";
 import { hideTooltip, showTooltip } from "./tooltip.js";
 
+const CHARACTER = 7.4; // CSS pixels of a row's name, at most on average
+const LEAST_LABEL = 10; // characters
 const DRAGGED = 8; // CSS pixels of the pointer's way that make a drag
 
 /**
@@ -41,6 +43,7 @@ export class HeatFrame {
    * bottom, `rowHeight` in CSS pixels, `label` what it is, for those who do not see it.
    */
   draw(answer, { names, order, scale, rowHeight, label }) {
+    this.labels.style.width = `${Math.max(...names.map(({ short }) => short.length), LEAST_LABEL) * CHARACTER}px`;
     const width = this.width;
     this.shown = binned(answer, width);
     this.order = order;

@@ -3,7 +3,7 @@
 import { INFINITE, VIRIDIS, ZERO, css } from "./colors.js";
 import { element } from "./dom.js";
 
-const MOST_TICKS = 5;
+const MOST_TICKS = 4;
 
 /** Return the legend of `scale`; `worse` is the sick end ("high", "low" or null), `arrays` what is drawn by it. */
 export function legend(scale, worse, arrays) {

@@ -8,6 +8,7 @@ import { findingsIn, markOf, memberTitle, sitesOf, statisticOf } from "./view_do
 
 const HIGHEST_ROW = 30; // CSS pixels
 const LOWEST_ROW = 3;
+const ROW_FOR_VICTIMS = 10; // CSS pixels; in lower rows the marks of victims would hide what is under them
 const HEIGHT = 420; // of the whole map, where rows can be lower
 
 /** The pane of one member. `view` has the document and the selection; `member` is the member's name. */
@@ -52,7 +53,8 @@ export class MapPane {
 
   #mark() {
     const groups = new Map();
-    for (const finding of findingsIn(this.view.document, this.member)) {
+    const room = this.frame.height >= ROW_FOR_VICTIMS * this.sites.length;
+    for (const finding of findingsIn(this.view.document, this.member).filter(({ role }) => room || role === "origin")) {
       const row = this.sites.findIndex((site) => site.name === finding.site);
       const middle = row < 0 || !this.matrix.columns ? null : this.frame.middle(row, finding.first_step);
       if (middle) groups.set(middle.join(), { middle, findings: [...(groups.get(middle.join())?.findings ?? []), finding] });

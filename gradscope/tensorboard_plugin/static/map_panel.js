@@ -3,6 +3,7 @@
 import { element, options } from "./dom.js";
 import { legend } from "./legend.js";
 import { MapPane } from "./map_pane.js";
+import { whole } from "./numbers.js";
 import { panel } from "./panel.js";
 import { Scale } from "./scale.js";
 import { latest } from "./selection.js";
@@ -50,7 +51,7 @@ export function mapPanel(view) {
     panes.classList.toggle("two", shown.length > 1);
     shown.forEach((pane, i) => pane.draw(loaded[i], colors));
     key.replaceChildren(legend(colors, entry?.worse, arrays));
-    text.textContent = [entry?.text, drawnText(loaded)].filter(Boolean).join(". ");
+    text.textContent = [entry?.text, drawnText(loaded, view.source.zooms)].filter(Boolean).join(" ");
     follow(selection, [...(loaded[0]?.matrix.steps ?? [])]);
   };
 
@@ -82,8 +83,9 @@ function follow(selection, steps) {
   selection.set(following ? { steps, step: newest } : { steps });
 }
 
-function drawnText(loaded) {
+function drawnText(loaded, zooms) {
   const [{ matrix } = {}] = loaded;
   if (!matrix || matrix.records <= matrix.steps.length) return "";
-  return `${matrix.steps.length} of ${matrix.records} recorded steps are drawn; drag over a part to see all of it`;
+  const drawn = `${whole(matrix.steps.length)} of ${whole(matrix.records)} recorded steps are drawn`;
+  return zooms ? `${drawn}; drag over a part of the map to see more of them.` : `${drawn}.`;
 }

@@ -30,6 +30,7 @@ export function routeSource(base = "./") {
     waterfall: (member, range = {}) => ask("waterfall", { member, ...range }, arrays),
     series: (member, range = {}) => ask("series", { member, ...range }, arrays),
     forget: () => answers.clear(),
+    zooms: true, // a part of the steps has more columns than it has within the whole
   };
 }
 

@@ -20,14 +20,15 @@ export function runPage(source, document, wanted = {}) {
   const selection = new Selection(starting(document, wanted));
   const view = { source, document, selection };
   const drawn = selection.get("member") !== null;
-  const panels = drawn ? [toolbar(view), mapPanel(view), waterfallPanel(view), unitPanel(view), armsPanel(view)] : [nothing()];
+  const panels = drawn ? [toolbar(view), mapPanel(view), waterfallPanel(view), unitPanel(view), armsPanel(view)] : [nothing(document)];
   const told = element("div", { class: "told" }, findingsPanel(view), fixesPanel(view));
   const node = element("div", { class: "run" }, verdictPanel(view), told, panels, aboutPanel(view));
   return { node, selection, view };
 }
 
-function nothing() {
-  return element("p", { class: "panel hint" }, "Nothing was recorded yet; the panels are drawn as soon as there is a record.");
+function nothing({ verdict }) {
+  const text = verdict ? "There is no record of this run, and so no map." : "Nothing was recorded yet; the map is drawn as soon as there is a record.";
+  return element("p", { class: "panel hint" }, text);
 }
 
 /** Return what tells most about the units of a site: whether they shut, or saturate, as far as they can. */

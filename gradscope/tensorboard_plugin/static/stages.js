@@ -67,6 +67,7 @@ export function telling(columns) {
   ranked.slice(0, KEPT - kept.size).forEach((i) => kept.add(i));
   const free = Math.max(0, KEPT - kept.size);
   for (let i = 1; i <= free; i++) kept.add(Math.round((i * count) / (free + 1)));
+  all.forEach((i) => kept.has(i - 1) && kept.has(i + 1) && kept.add(i)); // a line says no less than "one stage not shown"
   return [...kept].sort((a, b) => a - b);
 }
 

@@ -78,7 +78,7 @@ function unitPane(view, { member, units, problem }) {
   const says = element("span", { class: "says" });
   const title = element("h3", {}, memberTitle(view.document, member), says);
   if (!units) {
-    return { node: element("div", { class: "pane" }, title, element("p", { class: "problem" }, problem)), draw: () => {}, point: () => {} };
+    return { node: element("div", { class: "pane" }, title, element("p", { class: "absent" }, problem)), draw: () => {}, point: () => {} };
   }
   const order = sorted(units);
   const name = statisticOf(view.document, units.statistic)?.title ?? units.statistic;

@@ -27,9 +27,14 @@ export function verdictPanel(view) {
       "dl",
       {},
       statement(WHERE[state], found, state === "sick" ? first?.text : null),
-      document.remedy ? statement("What cures it", document.remedy, adviceOf(document)) : null,
+      document.remedy ? statement(remedyLabel(document), document.remedy, adviceOf(document)) : null,
     ),
   );
+}
+
+function remedyLabel({ recommended, fixes }) {
+  if (recommended) return "What cures it";
+  return fixes.length ? "What was tried" : "What to do";
 }
 
 function statement(label, text, more) {

@@ -41,13 +41,13 @@ function lossRow(scale) {
 }
 
 function stageRow(stages, i, { scale, lost, chosen, choose }) {
-  const { name, kind, passes, left, site } = stages[i];
+  const { name, short, kind, passes, left, site } = stages[i];
   const before = i ? stages[i - 1].left : 1;
   const label = element(
     "button",
     { type: "button", class: "stage-name", title: `${KINDS[kind]} ${name}: show the site`, onclick: () => choose(site) },
     element("span", { class: `kind ${kind}` }, KINDS[kind]),
-    element("span", { class: "name" }, name.replace(" -> ", " \u2192 ")),
+    element("span", { class: "name" }, short),
   );
   const state = [kind, lost ? "lost" : "", chosen ? "chosen" : ""].filter(Boolean).join(" ");
   const drawn = element("div", { class: "bar-cell" }, bar(left, before, scale, kind), lost ? element("span", { class: "lost-here" }, "\u25c4 lost here") : null);

@@ -2,6 +2,7 @@
 
 import { columnAt } from "./binning.js";
 import { element } from "./dom.js";
+import { cut } from "./numbers.js";
 import { panel } from "./panel.js";
 import { Scale } from "./scale.js";
 import { latest } from "./selection.js";
@@ -9,6 +10,7 @@ import { stagesAt, telling } from "./stages.js";
 import { memberTitle, sitesOf } from "./view_document.js";
 import { waterfallPane } from "./waterfall_pane.js";
 
+const LONGEST_NAME = 25; // characters
 const HINT =
   "Each bar is what is left of the gradient of the loss behind a gate (a non-linearity) or a stretch of weights; the hatched end is what it took. Log scale.";
 
@@ -51,12 +53,19 @@ function shownOf(stages, selection) {
   return selection.get("unfolded") ? stages.map((_, i) => i) : telling([stages]);
 }
 
+/** Return a stage's name that fits: a stretch of weights is named by both of its ends, or by the site that it leads into. */
+function shortStage(name, sites) {
+  const ends = name.split(" -> ").map((end) => sites.find((site) => site.name === end)?.short ?? end);
+  const whole = ends.join(" \u2192 ");
+  return cut(ends.length > 1 && whole.length > LONGEST_NAME ? `into ${ends.at(-1)}` : whole, LONGEST_NAME);
+}
+
 function pane(view, { member, step, stages }, scale, shown) {
   const sites = sitesOf(view.document, member);
   return waterfallPane({
     title: memberTitle(view.document, member),
     step,
-    stages,
+    stages: stages.map((stage) => ({ ...stage, short: shortStage(stage.name, sites) })),
     shown,
     scale,
     chosen: sites.findIndex(({ name }) => name === view.selection.get("site")),
