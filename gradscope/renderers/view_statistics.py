@@ -82,7 +82,7 @@ def described(names: list[str]) -> list[dict[str, object]]:
     known = {statistic.name: statistic for statistic in STATISTICS}
     chosen = [s for s in STATISTICS if s.name in names]
     others = [ViewStatistic(name, name.replace("_", " "), "") for name in dict.fromkeys(names) if name not in known]
-    return [asdict(statistic) for statistic in (*chosen, *others)]
+    return [{**asdict(s), "domain": s.domain and list(s.domain)} for s in (*chosen, *others)]
 
 
 def site_statistics(trace: Trace, first: int = 0) -> dict[str, FloatArray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +17,8 @@ from gradscope.trace import FloatArray
 EVERY_EVENT = 1_000_000  # all that TensorBoard has kept: it would choose from more by chance
 
 
-class Datum(Protocol):
-    """One event of a tag, as TensorBoard's data provider gives it."""
-
-    step: int
-
-
-D = TypeVar("D", bound=Datum)
+Events = Sequence[Any]
+"""Of one tag, as TensorBoard's data provider gives them: each has a step and a value. Its classes have no annotations."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ def tagged_series(tags: Mapping[str, Any]) -> list[TaggedSeries]:
     return [_series(tags, str(number or "")) for number in numbers]
 
 
-def in_steps(data: Sequence[D]) -> list[D]:
+def in_steps(data: Events) -> list[Any]:
     """Return events in the order of their steps, of one step the last: a resumed run writes some steps again."""
     by_step = {datum.step: datum for datum in data}
     return [by_step[step] for step in sorted(by_step)]
@@ -117,7 +112,7 @@ def _series(tags: Mapping[str, Any], number: str) -> TaggedSeries:
     )
 
 
-def _values(data: Sequence[Any], shape: tuple[int, ...]) -> Iterator[tuple[int, FloatArray]]:
+def _values(data: Events, shape: tuple[int, ...]) -> Iterator[tuple[int, FloatArray]]:
     """Yield step and values of the events; one of another shape was not written by us."""
     for datum in in_steps(data):
         if datum.numpy.shape == shape:
