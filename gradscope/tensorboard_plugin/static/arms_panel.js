@@ -1,6 +1,6 @@
 /** All arms and seeds at a glance: the map's statistic of each member, small, on one scale. A click sets one beside another. */
 
-import { element } from "./dom.js";
+import { element, refill } from "./dom.js";
 import { drawHeat } from "./heat.js";
 import { panel } from "./panel.js";
 import { Scale } from "./scale.js";
@@ -34,7 +34,7 @@ export function armsPanel(view) {
     const kind = selection.get("scale") === "auto" ? (entry?.scale ?? "linear") : selection.get("scale");
     const scale = Scale.of(loaded.map(({ matrix }) => matrix?.values ?? []), kind, kind === "linear" ? entry?.domain : null);
     const arms = [...new Set(loaded.map((one) => one.entry.arm))];
-    rows.replaceChildren(...arms.map((arm) => armRow(view, arm, loaded.filter((one) => one.entry.arm === arm), scale)));
+    refill(rows, arms.map((arm) => armRow(view, arm, loaded.filter((one) => one.entry.arm === arm), scale)));
     mark();
   };
 

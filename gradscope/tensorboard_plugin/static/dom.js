@@ -27,6 +27,14 @@ function filled(node, attributes, children) {
   return node;
 }
 
+/** Replace the children of `container`; the focus stays at the same place among what can have it. */
+export function refill(container, ...children) {
+  const all = () => [...container.querySelectorAll("button, select, [tabindex='0']")];
+  const place = all().indexOf(document.activeElement);
+  container.replaceChildren(...children.flat(Infinity).filter(Boolean));
+  if (place >= 0) all()[place]?.focus({ preventScroll: true });
+}
+
 /** Return the children of a choice: one option for each of `[value, text]`. */
 export function options(pairs, chosen) {
   return pairs.map(([value, text]) => element("option", { value, selected: value === chosen }, text));

@@ -1,6 +1,6 @@
 /** The map: one statistic of every site by steps, of one member or of two side by side on one scale. */
 
-import { element, options } from "./dom.js";
+import { element, options, refill } from "./dom.js";
 import { legend } from "./legend.js";
 import { MapPane } from "./map_pane.js";
 import { whole } from "./numbers.js";
@@ -47,7 +47,7 @@ export function mapPanel(view) {
     const kind = selection.get("scale") === "auto" ? (entry?.scale ?? "linear") : selection.get("scale");
     const colors = Scale.of(arrays, kind, kind === "linear" ? entry?.domain : null);
     shown = loaded.map(({ member }) => new MapPane(view, member));
-    panes.replaceChildren(...shown.map((pane) => pane.node));
+    refill(panes, shown.map((pane) => pane.node));
     panes.classList.toggle("two", shown.length > 1);
     shown.forEach((pane, i) => pane.draw(loaded[i], colors));
     key.replaceChildren(legend(colors, entry?.worse, arrays));

@@ -9,7 +9,7 @@ const VERDICTS = { sick: "\u2716 sick", healthy: "\u2714 healthy", undecided: "?
 /** The page. `selected` tells of a run's name whether it is to be offered; `wanted` is what to show first. */
 export class Page {
   constructor(root, source, { selected = () => true, wanted = {}, tools = [] } = {}) {
-    Object.assign(this, { root, source, selected, wanted, run: wanted.run, shown: null, sizes: 0 });
+    Object.assign(this, { root, source, selected, wanted, run: wanted.run, shown: null });
     this.choice = element("select", { id: "run", onchange: () => this.#choose(this.choice.value) });
     this.chooser = element("label", { class: "run-choice" }, "Run ", this.choice);
     this.title = element("h1", {}, "gradscope");
@@ -67,7 +67,7 @@ export class Page {
       selection.set({ data: selection.get("data") + 1 });
       return;
     }
-    const made = document.kind === "sweep" ? sweepPage(document) : runPage(this.source, document, { ...this.wanted, ...chosen(this.shown) });
+    const made = document.kind === "sweep" ? sweepPage(document) : runPage(this.source, document, { ...this.wanted, ...chosen(this.shown), size: this.#width() });
     const top = window.scrollY;
     this.content.replaceChildren(made.node);
     if (this.shown) window.scrollTo({ top });
@@ -80,7 +80,11 @@ export class Page {
   }
 
   #resized() {
-    this.shown?.selection?.set({ size: ++this.sizes });
+    if (this.#width()) this.shown?.selection?.set({ size: this.#width() });
+  }
+
+  #width() {
+    return this.content.getBoundingClientRect().width;
   }
 }
 

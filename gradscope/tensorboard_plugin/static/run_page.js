@@ -57,7 +57,7 @@ function starting(document, wanted) {
     steps: [],
     unfolded: wanted.unfolded ?? false,
     data: 0,
-    size: 0,
+    size: wanted.size ?? 0,
     theme: "",
   };
 }

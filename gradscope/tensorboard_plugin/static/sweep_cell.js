@@ -40,7 +40,7 @@ function seeds(cell) {
   if (!cell.seeds.length) return null;
   const state = (seed) => [cell.collapsed.includes(seed) ? "collapsed" : "", cell.diverged.includes(seed) ? "diverged" : ""].filter(Boolean).join(", ");
   const rows = cell.seeds.map((seed, i) => element("tr", {}, element("th", { scope: "row" }, `seed ${seed}`), element("td", {}, fixed(cell.values[i], 3)), element("td", {}, state(seed))));
-  return element("table", { class: "plain" }, element("tbody", {}, rows));
+  return element("table", { class: "plain seeds" }, element("tbody", {}, rows));
 }
 
 /** Return each seed's metric over the epochs. */

@@ -1,7 +1,7 @@
 /** The units of one site by steps, sorted by what they came to: which of them are shut, saturated, or the same for every sample. */
 
 import { columnAt } from "./binning.js";
-import { element, options } from "./dom.js";
+import { element, options, refill } from "./dom.js";
 import { HeatFrame } from "./heat_frame.js";
 import { legend } from "./legend.js";
 import { counted, number, whole } from "./numbers.js";
@@ -38,7 +38,7 @@ export function unitPanel(view) {
     const arrays = loaded.filter(({ units }) => units).map(({ units }) => units.values);
     const scale = Scale.of(arrays, entry?.scale ?? "linear", entry?.scale === "log" ? null : entry?.domain);
     shown = loaded.map((one) => unitPane(view, one));
-    panes.replaceChildren(...shown.map((pane) => pane.node));
+    refill(panes, shown.map((pane) => pane.node));
     panes.classList.toggle("two", shown.length > 1);
     shown.forEach((pane) => pane.draw(scale));
     key.replaceChildren(...(arrays.length ? [legend(scale, entry?.worse, arrays)] : []));

@@ -1,7 +1,7 @@
 /** The waterfall at the cursor's step: where, between the loss and the input, the gradient is lost. */
 
 import { columnAt } from "./binning.js";
-import { element } from "./dom.js";
+import { element, refill } from "./dom.js";
 import { cut } from "./numbers.js";
 import { panel } from "./panel.js";
 import { Scale } from "./scale.js";
@@ -35,7 +35,7 @@ export function waterfallPanel(view) {
       return { member, step: waterfall.steps[column] ?? step, stages: waterfall.columns ? stagesAt(waterfall, column) : [] };
     });
     const scale = Scale.of([[1], ...found.map(({ stages }) => stages.map(({ left }) => left))], "log");
-    panes.replaceChildren(...found.map((one) => pane(view, one, scale, shownOf(one.stages, selection))));
+    refill(panes, found.map((one) => pane(view, one, scale, shownOf(one.stages, selection))));
     panes.classList.toggle("two", found.length > 1);
     unfold.hidden = !found.some(({ stages }) => telling([stages]).length < stages.length);
     unfold.textContent = selection.get("unfolded") ? "Show the telling stages" : "Show every stage";
