@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from gradscope.renderers.tensorboard_tensors import SITES, UNITS
 from gradscope.renderers.view_member import MemberRecords, UnitRecords, sampled_units
 from gradscope.renderers.view_sites import SiteFacts
-from gradscope.trace import FloatArray
+from gradscope.trace import FloatArray, IntArray
 
 EVERY_EVENT = 1_000_000  # all that TensorBoard has kept: it would choose from more by chance
 
@@ -60,39 +60,36 @@ def joined_sites(series: Sequence[TaggedSeries], tensors: Mapping[str, Any], onl
     last = series[-1]
     names = [site["name"] for site in last.sites]
     statistics = list(only or last.statistics)
-    by_step: dict[int, FloatArray] = {}
+    blocks = []
     for one in series:
-        rows = [names.index(site["name"]) for site in one.sites if site["name"] in names]
-        taken = [i for i, site in enumerate(one.sites) if site["name"] in names]
-        known = [name for name in statistics if name in one.statistics]
-        columns = [one.statistics.index(name) for name in known]
-        for step, values in _values(tensors.get(one.sites_tag, ()), (len(one.sites), len(one.statistics))):
-            row = np.full((len(names), len(statistics)), np.nan, np.float32)
-            row[np.ix_(rows, [statistics.index(name) for name in known])] = values[np.ix_(taken, columns)]
-            by_step[step] = row
-    steps = sorted(by_step)
-    table = np.stack([by_step[step] for step in steps]) if steps else np.empty((0, len(names), len(statistics)), np.float32)
-    return MemberRecords(last.sites, np.array(steps, np.int64), {name: table[:, :, i] for i, name in enumerate(statistics)})
+        steps, values = _stacked(tensors.get(one.sites_tag, ()), (len(one.sites), len(one.statistics)))
+        block = np.full((len(steps), len(names), len(statistics)), np.nan, np.float32)
+        shared = [i for i, site in enumerate(one.sites) if site["name"] in names]
+        rows = [names.index(one.sites[i]["name"]) for i in shared]
+        for column, statistic in enumerate(statistics):
+            if statistic in one.statistics:
+                block[:, rows, column] = values[:, shared, one.statistics.index(statistic)]
+        blocks.append((steps, block))
+    steps, table = _joined(blocks)
+    return MemberRecords(last.sites, steps, {name: table[:, :, i] for i, name in enumerate(statistics)})
 
 
 def joined_units(series: Sequence[TaggedSeries], tensors: Mapping[str, Any], site: int) -> UnitRecords:
     """Return the histories of the units of one of the last tag's sites."""
     last = series[-1]
-    name, units = last.sites[site]["name"], last.sites[site]["units"]
-    by_step: dict[int, FloatArray] = {}
+    name, units, kept = last.sites[site]["name"], last.sites[site]["units"], last.kept[site]
+    blocks = []
     for one in series:
         names = [facts["name"] for facts in one.sites]
         place = names.index(name) if name in names else -1
-        if place < 0 or one.kept[place] != last.kept[site] or one.unit_statistics != last.unit_statistics:
+        if place < 0 or one.kept[place] != kept or one.unit_statistics != last.unit_statistics:
             continue
+        steps, values = _stacked(tensors.get(one.units_tag, ()), (len(one.unit_statistics), sum(one.kept)))
         start = sum(one.kept[:place])
-        for step, values in _values(tensors.get(one.units_tag, ()), (len(one.unit_statistics), sum(one.kept))):
-            by_step[step] = values[:, start : start + one.kept[place]]
-    steps = sorted(by_step)
-    empty = np.empty((0, len(last.unit_statistics), last.kept[site]), np.float32)
-    table = np.stack([by_step[step] for step in steps]).astype(np.float32) if steps else empty
+        blocks.append((steps, values[:, :, start : start + kept].astype(np.float32)))
+    steps, table = _joined(blocks)
     histories = {statistic: table[:, i] for i, statistic in enumerate(last.unit_statistics)}
-    return UnitRecords(units, sampled_units(units, last.kept[site]), np.array(steps, np.int64), histories)
+    return UnitRecords(units, sampled_units(units, kept), steps, histories)
 
 
 def _series(tags: Mapping[str, Any], number: str) -> TaggedSeries:
@@ -112,8 +109,16 @@ def _series(tags: Mapping[str, Any], number: str) -> TaggedSeries:
     )
 
 
-def _values(data: Events, shape: tuple[int, ...]) -> Iterator[tuple[int, FloatArray]]:
-    """Yield step and values of the events; one of another shape was not written by us."""
-    for datum in in_steps(data):
-        if datum.numpy.shape == shape:
-            yield datum.step, datum.numpy
+def _stacked(data: Events, shape: tuple[int, ...]) -> tuple[IntArray, FloatArray]:
+    """Return the steps of a tag's events and their values, [event, ...]; one of another shape was not written by us."""
+    fit = [datum for datum in data if datum.numpy.shape == shape]
+    values = np.stack([datum.numpy for datum in fit]) if fit else np.empty((0, *shape), np.float32)
+    return np.array([datum.step for datum in fit], np.int64), values
+
+
+def _joined(blocks: Sequence[tuple[IntArray, FloatArray]]) -> tuple[IntArray, FloatArray]:
+    """Return the blocks' records in the order of their steps, of one step the last."""
+    steps = np.concatenate([steps for steps, _ in blocks])
+    values = np.concatenate([values for _, values in blocks])
+    found, from_the_end = np.unique(steps[::-1], return_index=True)
+    return found, values[len(steps) - 1 - from_the_end]
