@@ -69,6 +69,11 @@ def _put_sweep(path: Path, form: str, out: Path | None) -> None:
 
         _deliver(lambda: html_of_sweep(result), out or folder / HTML_NAME)
         return
+    if form == "markdown":
+        from gradscope.renderers.sweep_markdown import sweep_markdown
+
+        _deliver(lambda: sweep_markdown(result), out)
+        return
     from gradscope.cli.sweep_table import table_of
 
     _deliver(table_of(result, form, folder), out)
@@ -103,12 +108,20 @@ def put(make: Callable[[], str]) -> None:
     if sys.stdout is None:  # closed by who started us
         return
     try:
-        sys.stdout.write(make())
+        _write(make())
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's last flush fails loudly
         if not isinstance(error, BrokenPipeError):
             raise WriteError(f"standard output: cannot be written: {error.strerror}") from error
+
+
+def _write(text: str) -> None:
+    """Write a text on stdout; what its encoding does not have (Markdown, HTML) goes out in UTF-8 as a whole."""
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:
+        sys.stdout.buffer.write(text.encode())
 
 
 def _text_of(report: Report, form: str, run_folder: Path | None) -> str:
