@@ -6,7 +6,9 @@ It is written into event files, so that TensorBoard needs nothing but them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -71,20 +73,30 @@ def _finding(finding: Finding, data: Json) -> Json:
 
 def _fix(fix: FixOutcome, data: Json, report: Report) -> Json:
     role = role_of_arm(fix.fix)
-    pairs = _pairs(fix, data["values"], role, report)
+    pairs = None
+    if role != "baseline" and report.control is not None:
+        pairs = seed_pairs(report.setting.seeds, report.control.values, data["values"], data.get("control_mean"))
     return {**data, "arm": fix.fix, "role": role, "recommended": fix.fix == report.recommended, "pairs": pairs}
 
 
-def _pairs(fix: FixOutcome, values: Sequence[float | None], role: str, report: Report) -> list[Json] | None:
-    """Return by seed the values of control and fix, None where it is not certain which belong together."""
-    seeds, control = report.setting.seeds, report.control
-    if control is None or role == "baseline" or not len(seeds) == len(control.values) == len(fix.values):
+def seed_pairs(
+    seeds: Sequence[int], control: Sequence[float], values: Sequence[float | None], control_mean: float | None = None
+) -> list[Json] | None:
+    """Return by seed the values of control and fix, None where it is not certain which belong together.
+
+    A fix that was given up early has the first of the seeds, where `control_mean`, the control's over the fix's seeds, bears
+    that out.
+
+    >>> seed_pairs([1, 2, 3], [0.2, 0.4, 0.6], [0.5, 0.7], 0.3)
+    [{'seed': 1, 'control': 0.2, 'value': 0.5}, {'seed': 2, 'control': 0.4, 'value': 0.7}]
+    """
+    shared = control[: len(values)]
+    if len(seeds) != len(control) or len(values) > len(control):
         return None
-    before = [value if np.isfinite(value) else None for value in control.values]
-    return [
-        {"seed": seed, "control": of_control, "value": value}
-        for seed, of_control, value in zip(seeds, before, values, strict=True)
-    ]
+    if len(values) < len(control) and not (control_mean is not None and shared and math.isclose(fmean(shared), control_mean)):
+        return None
+    known = [value if math.isfinite(value) else None for value in shared]
+    return [{"seed": seed, "control": a, "value": b} for seed, a, b in zip(seeds, known, values, strict=False)]
 
 
 def _shown_waterfalls(waterfalls: Sequence[Waterfall]) -> list[int]:

@@ -72,7 +72,11 @@ OF_RULE = {
     "non-finite": "grad_rms",
     "common-mode": "common_mode",
     "identical-units": "identical_frac",
+    "unscaled-input": "common_mode",
+    "frozen-weights": "remaining",
     "stuck-at-chance": "remaining",
+    "oversized-updates": "grad_rms",
+    "diverging-loss": "grad_rms",
 }
 """The statistic that shows best what a rule has found."""
 
