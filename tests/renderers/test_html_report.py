@@ -165,3 +165,21 @@ def test_a_sweep_is_a_page_with_its_grid() -> None:
     assert (document["kind"], len(document["cells"])) == ("sweep", len(result.rows))
     seen = "".join(page.seen)
     assert all(value in seen for row in result.rows for value in row.factors.values())
+
+
+def test_the_file_of_twenty_networks_of_three_layers_stays_small() -> None:
+    """As large as sigmoid_relu's: 20 members, 37 records, sites of 500, 256 and 10 units; of noise, which compresses less."""
+
+    def member(arm: str, seed: int) -> Trace:
+        trace, rng = reports.trace(arm, seed, records=37, every=24), np.random.default_rng(seed)
+        widths = (500, 256, 10)
+        sites = tuple(
+            Site(site.name, np.full(n, True), np.full(n, False), site.is_output)
+            for site, n in zip(trace.sites, widths, strict=True)
+        )
+        values = {name: tuple(rng.random((37, n), dtype=np.float32) for n in widths) for name in trace.unit_statistics}
+        return replace(trace, sites=sites, unit_statistics=values)
+
+    arms = ("control", "batchnorm-last", "batchnorm-all", "reseed")
+    text = html_of_run(reports.sick(), [member(arm, seed) for arm in arms for seed in range(1, 6)])
+    assert 300_000 < len(text.encode()) <= 500_000
