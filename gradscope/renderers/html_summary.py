@@ -8,7 +8,19 @@ from html import escape
 
 from gradscope.renderers.picture import caption, finite, left_behind, missing
 from gradscope.renderers.verdict import headline, remedy
-from gradscope.renderers.wording import basis, decimals, evidence, fixed, interval, is_watched, listed, number, place
+from gradscope.renderers.wording import (
+    basis,
+    decimals,
+    evidence,
+    fixed,
+    interval,
+    is_watched,
+    listed,
+    number,
+    origins,
+    place,
+    victims,
+)
 from gradscope.report import Finding, Report, Waterfall
 
 # Colours that can be read on white and on black, and a word beside each: a notebook may be either.
@@ -17,6 +29,7 @@ CELL = "padding:2px 12px 2px 0;text-align:left;vertical-align:top;border:0"
 BAR = "display:inline-block;height:.7em;background:#3b82c4"
 BAR_WIDTH = 160  # pixels of a bar that is whole
 DECADES = 6  # that a bar spans: what is a millionth or less has none
+MOST_FINDINGS, MOST_CAUSES = 40, 3
 MOST_STAGES = 60  # rows of the waterfall
 
 
@@ -38,8 +51,7 @@ def _parts(report: Report) -> Iterator[str]:
     if cure:
         yield f"<p><b>Fix:</b> {escape(cure)}</p>"
     if report.findings:
-        yield _table("Findings", ["code", "finding", "role", "since step", "evidence"], map(_finding, report.findings))
-        yield from (f"<p>{escape(place(f))}: {escape(f.text)}. Cause: {escape(f.cause)}</p>" for f in report.findings[:3])
+        yield from _findings(report)
     if report.fixes:
         yield _fixes(report)
     seen = [w for w in report.waterfalls if any(finite(stage.remaining) is not None for stage in w.stages)]
@@ -47,6 +59,17 @@ def _parts(report: Report) -> Iterator[str]:
         yield _waterfall(max(seen, key=lambda waterfall: waterfall.step), at_input=not is_watched(report))
     rows = [[label, escape(text)] for label, text in basis(report)]
     yield _table("What this rests on", [], rows)
+
+
+def _findings(report: Report) -> Iterator[str]:
+    """Yield the findings, where failures start first, and of those the cause."""
+    starts = origins(report)
+    ordered = [*starts, *(finding for group in victims(report) for finding in group)]
+    yield _table("Findings", ["code", "finding", "role", "since step", "evidence"], map(_finding, ordered[:MOST_FINDINGS]))
+    if len(ordered) > MOST_FINDINGS:
+        yield f"<p>{len(ordered) - MOST_FINDINGS} further findings are in report.json.</p>"
+    for finding in (starts or ordered)[:MOST_CAUSES]:
+        yield f"<p>{escape(place(finding))}: {escape(finding.text)}. Cause: {escape(finding.cause)}</p>"
 
 
 def _finding(finding: Finding) -> list[str]:
