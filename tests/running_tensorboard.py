@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-START_S = 90  # on a machine that has much else to do
+START_S = 120  # on a machine that has much else to do
 START = """
 import sys
 from tensorboard import default, program

@@ -12,7 +12,7 @@ import pytest
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
-ANSWER_MS = 30_000  # on a machine that has much else to do
+ANSWER_MS = 120_000  # on a machine that has much else to do
 # TensorBoard imports a library twice, and looks for its fonts without its prefix; a test looks at the pixels of a canvas.
 NOT_OURS = ("Multiple instances of Three.js", "/font-roboto/", "willReadFrequently")
 
@@ -43,7 +43,7 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
         page.on("console", lambda message: troubles.append(_told(message)) if message.type in {"error", "warning"} else None)
         origin = "/".join(address.split("/")[:3])
         page.on("request", lambda request: None if _own(request.url, origin) else troubles.append(f"asked for {request.url}"))
-        page.goto(address)
+        page.goto(address, wait_until="commit")
         return page
 
     yield open_page

@@ -200,6 +200,7 @@ def test_keys_move_one_cursor_in_all_panels(report_page: Open) -> None:
     assert chosen(page)["step"] == "step 40 of 50"
     assert chosen(page)["site"] == "2.sigmoid"
     assert "step 40" in page.locator("#waterfall h3").first.inner_text()
+    assert page.locator("#map .readout").first.inner_text().startswith("2.sigmoid, step 40, ")
     assert page.locator("#waterfall .stage.chosen .name").first.inner_text() == "2.sigmoid"
     page.keyboard.press("Home")
     assert chosen(page)["step"] == "step 0 of 50"

@@ -1,5 +1,6 @@
 /** One member's map: its sites from the loss down to the input, by steps, under its loss and metric. */
 
+import { columnAt } from "./binning.js";
 import { curves, seriesText } from "./curves.js";
 import { element, svg } from "./dom.js";
 import { HeatFrame } from "./heat_frame.js";
@@ -26,7 +27,8 @@ export class MapPane {
     const title = element("h3", {}, memberTitle(view.document, member), this.says);
     this.frame.corners[0].append("loss \u25b2");
     this.frame.corners[1].append("input \u25bc");
-    this.node = element("div", { class: "pane", dataset: { member } }, title, this.frame.node);
+    this.readout = element("p", { class: "readout", "aria-live": "polite" });
+    this.node = element("div", { class: "pane", dataset: { member } }, title, this.frame.node, this.readout);
   }
 
   /** Draw what was loaded: the statistic's matrix, and the series or null. */
@@ -48,6 +50,7 @@ export class MapPane {
     const { selection } = this.view;
     const row = this.sites.findIndex((site) => site.name === selection.get("site"));
     this.frame.point({ step: selection.get("step"), row });
+    this.readout.textContent = row < 0 || !this.matrix?.columns ? "" : this.#read(row, columnAt(this.frame.shown.steps, selection.get("step")));
     this.says.replaceChildren(...(this.series ? seriesText(this.series, selection.get("step")) : []));
   }
 
@@ -66,6 +69,11 @@ export class MapPane {
     const titles = findings.map((finding) => `${finding.title}, ${finding.role}, from step ${whole(finding.first_step)}`).join("; ");
     const first = findings.find((finding) => finding.role === "origin") ?? findings[0];
     return element("span", { class: `mark ${first.role}`, style: `left: ${x}px; top: ${y}px`, title: titles }, diamond());
+  }
+
+  #read(row, column) {
+    const [site, step, value] = this.#describe(row, column);
+    return `${site}, ${step}, ${value}`;
   }
 
   #describe(row, column) {

@@ -44,7 +44,7 @@ export class Page {
 
   #offer(entries) {
     if (!entries.some(({ run }) => run === this.run)) this.run = entries[0]?.run;
-    this.choice.replaceChildren(...options(entries.map((entry) => [entry.run, entryText(entry)]), this.run));
+    this.choice.replaceChildren(...options(entries.map((entry) => [entry.run, entryText(entry, entries)]), this.run));
     this.chooser.hidden = entries.length < 2;
   }
 
@@ -88,9 +88,10 @@ export class Page {
   }
 }
 
-function entryText({ title, kind, verdict, last_step: last }) {
+function entryText({ run, title, kind, verdict, last_step: last }, entries) {
   const state = kind === "sweep" ? "sweep" : (VERDICTS[verdict] ?? `not judged yet, step ${last}`);
-  return `${title} (${state})`;
+  const isOnly = entries.filter((entry) => entry.title === title).length === 1;
+  return isOnly ? `${title} (${state})` : `${title} (${state}) in ${run}`;
 }
 
 /** Return the document with the selected members only; with all where none is selected. */
