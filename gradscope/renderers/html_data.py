@@ -15,7 +15,7 @@ from gradscope.renderers.view_document import SCHEMA, MemberFacts, document_of, 
 from gradscope.renderers.view_member import MemberRecords, Range, UnitRecords
 from gradscope.renderers.view_report import Json
 from gradscope.renderers.view_sites import facts_of
-from gradscope.renderers.view_statistics import UNITS_SHOWN
+from gradscope.renderers.view_statistics import UNITS_SHOWN, site_statistics
 from gradscope.renderers.view_trace import curves_of, records_of, units_of
 from gradscope.trace import Trace
 
@@ -76,7 +76,7 @@ def _facts(name: str, trace: Trace) -> MemberFacts:
         arm=trace.arm,
         seed=trace.seed,
         sites=[facts_of(site) for site in trace.sites],
-        statistics=list(records_of(trace).statistics),
+        statistics=list(site_statistics(trace, len(trace.steps))),  # the names only
         unit_statistics=[statistic for statistic in trace.unit_statistics if statistic in UNITS_SHOWN],
         last_step=int(trace.steps[-1]) if len(trace.steps) else 0,
     )

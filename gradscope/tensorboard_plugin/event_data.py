@@ -20,6 +20,7 @@ from gradscope.tensorboard_plugin.event_tensors import (
     EVERY_EVENT,
     TaggedSeries,
     in_steps,
+    is_ours,
     joined_sites,
     joined_units,
     tagged_series,
@@ -107,7 +108,8 @@ class EventData:
     @cached_property
     def _reports(self) -> dict[str, Json]:
         """What the tags of the reports tell, by run."""
-        return {run: json.loads(tags[REPORT].plugin_content) for run, tags in self._listed.items() if REPORT in tags}
+        found = {run: json.loads(tags[REPORT].plugin_content) for run, tags in self._listed.items() if REPORT in tags}
+        return {run: told for run, told in found.items() if is_ours(told)}
 
     @cached_property
     def _by_member(self) -> dict[str, list[TaggedSeries]]:

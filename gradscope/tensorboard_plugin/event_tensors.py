@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gradscope.renderers.tensorboard_tensors import SITES, UNITS
+from gradscope.renderers.tensorboard_tensors import FORM, SITES, UNITS
 from gradscope.renderers.view_member import MemberRecords, UnitRecords, sampled_units
 from gradscope.renderers.view_sites import SiteFacts
 from gradscope.trace import FloatArray, IntArray
 
+NUMBERED = re.compile(rf"{SITES}(\d*)")
 EVERY_EVENT = 1_000_000  # all that TensorBoard has kept: it would choose from more by chance
 
 
@@ -38,9 +40,19 @@ class TaggedSeries:
 
 
 def tagged_series(tags: Mapping[str, Any]) -> list[TaggedSeries]:
-    """Return what TensorBoard's list of a run's tags tells, in the order in which they were begun; [] for another run's."""
-    numbers = sorted(int(tag.removeprefix(SITES) or 0) for tag in tags if tag.startswith(SITES))
-    return [_series(tags, str(number or "")) for number in numbers]
+    """Return what TensorBoard's list of a run's tags tells, in the order in which they were begun.
+
+    What a newer gradscope has written in another form is left out.
+    """
+    found = [NUMBERED.fullmatch(tag) for tag in tags]
+    numbers = sorted((int(match[1] or 0), match[1]) for match in found if match)
+    series = [(json.loads(tags[SITES + number].plugin_content), number) for _, number in numbers]
+    return [_series(tags, number, told) for told, number in series if is_ours(told)]
+
+
+def is_ours(told: Mapping[str, Any]) -> bool:
+    """Tell whether what a tag tells of itself is of the form that is read here."""
+    return told.get("form") == FORM
 
 
 def in_steps(data: Events) -> list[Any]:
@@ -92,8 +104,7 @@ def joined_units(series: Sequence[TaggedSeries], tensors: Mapping[str, Any], sit
     return UnitRecords(units, sampled_units(units, kept), steps, histories)
 
 
-def _series(tags: Mapping[str, Any], number: str) -> TaggedSeries:
-    told = json.loads(tags[SITES + number].plugin_content)
+def _series(tags: Mapping[str, Any], number: str, told: Mapping[str, Any]) -> TaggedSeries:
     of_units = json.loads(tags[UNITS + number].plugin_content) if UNITS + number in tags else {"kept": [], "statistics": []}
     return TaggedSeries(
         sites_tag=SITES + number,
