@@ -22,10 +22,12 @@ from gradscope.trace import Trace
 RUN = "run"  # the name of the one run in a file
 MOST_NUMBERS = 2_500_000  # of all members together: about 4 MB of text
 LEAST_COLUMNS = 120
-MOST_CURVE = 200  # points
-MOST_UNIT_TEXT = 150_000  # characters; a member of sigmoid_relu takes 30,000
+MOST_CURVE = 150  # points
+# Characters of arrays beside which a file of a small network, with 200,000 for page and document, stays below half a megabyte.
+MOST_TEXT = 280_000
+MOST_UNIT_TEXT, LEAST_UNIT_TEXT = 150_000, 45_000  # of them for units; a member of sigmoid_relu takes 30,000
 MOST_UNITS = 128  # rows that can be told apart on a screen
-SITE_DIGITS, CURVE_DIGITS, UNIT_DIGITS = 4, 3, 2
+SITE_DIGITS, CURVE_DIGITS, UNIT_DIGITS = 3, 3, 2
 
 
 @dataclass
@@ -106,7 +108,7 @@ def _columns(records: MemberRecords | UnitRecords, width: int, arrays: Mapping[s
 
 def _add_units(data: FileData, members: Sequence[MemberFacts], traces: dict[str, Trace], told: Json) -> None:
     """Add the histories of units as long as there is room: the control's first, beside those of what is recommended."""
-    room = MOST_UNIT_TEXT
+    room = min(MOST_UNIT_TEXT, max(LEAST_UNIT_TEXT, MOST_TEXT - sum(map(len, data.arrays.values()))))
     for name in _by_importance(members, told["recommended"]):
         found = dict(_units(name, traces[name], data.width))
         size = sum(map(len, found.values()))
