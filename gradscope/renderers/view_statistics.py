@@ -44,11 +44,11 @@ STATISTICS = (
     _share("dead_frac", "Shut units", "high", "site",
            "Share of units whose slope is exactly 0 for every sample of the batch."),
     _share("closed_frac", "Closed", "high", "unit",
-           "Share of samples with slope exactly 0; mean over units."),
+           "Share of samples with slope exactly 0; in the map the mean over units."),
     _share("saturated_frac", "Saturated", "high", "unit",
-           "Share of samples on the flat part of a bounded function; mean over units."),
+           "Share of samples on the flat part of a bounded function; in the map the mean over units."),
     _ratio("common_mode", "Common mode", "high", "unit",
-           "|mean of z| over its spread: how much of z is the same for every sample; median unit."),
+           "|mean of z| over its spread: how much of z is the same for every sample; in the map the median unit."),
     _ratio("gate_transmission", "Gate lets through", "low", "site",
            "Norm of the gradient behind the gate over that before it."),
     _ratio("weight_transmission", "Weights let through", "low", "site",
@@ -57,7 +57,7 @@ STATISTICS = (
     ViewStatistic("act_rms", "Output", "Root mean square of the site's output."),
     _ratio("act_common_mode", "Output in common", "high", "site",
            "Norm of the part of the output that is the same for every sample over that of what varies."),
-    _share("nonpositive_frac", "z <= 0", None, "unit", "Share of samples with z <= 0; mean over units."),
+    _share("nonpositive_frac", "z <= 0", None, "unit", "Share of samples with z <= 0; in the map the mean over units."),
     _share("identical_frac", "Identical units", "high", "site", "Share of units that do the same as another unit."),
 )  # fmt: skip
 """In the order in which they are offered."""
