@@ -7,7 +7,7 @@ import { Scale } from "./scale.js";
 import { latest } from "./selection.js";
 import { drawable, sitesOf, statisticOf } from "./view_document.js";
 
-const WIDTH = 132; // CSS pixels of a small map
+const WIDTH = 104; // CSS pixels of a small map
 const LOWEST = 34;
 const HIGHEST = 72;
 const ROW = 9; // CSS pixels of a site's row, where that fits

@@ -90,6 +90,7 @@ function unitPane(view, { member, units, problem }) {
       return [`${selection.get("site")}, unit ${units.units[row]}`, `step ${whole(steps[column])}`, `${name}: ${number(values[row * columns + column])}`];
     },
   });
+  frame.corners[0].append("unit");
   const point = () => {
     frame.point({ step: selection.get("step") });
     says.textContent = tally(units, selection.get("step"));
