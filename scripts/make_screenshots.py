@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-HEIGHT = 900
+HEIGHT, MAP_HEIGHT = 900, 1110  # pixels
 START_S = 120
 READY = "document.querySelectorAll('#map .step-label').length > 0 && document.querySelectorAll('#units .step-label').length > 0"
 START = """
@@ -66,8 +66,8 @@ def take(browser: Any, url: str, to: Path, width: int, theme: str, *, whole: boo
         page.screenshot(path=to / f"tab-{width}-{theme}.png")
     else:
         page.screenshot(path=to / f"tab-{theme}.png")
+        page.set_viewport_size({"width": width, "height": MAP_HEIGHT})
         frame.evaluate("document.querySelector('.toolbar').scrollIntoView()")
-        page.set_viewport_size({"width": width, "height": HEIGHT + 60})
         page.wait_for_timeout(1000)
         page.screenshot(path=to / f"tab-map-{theme}.png")
     page.close()
