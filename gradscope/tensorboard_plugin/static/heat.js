@@ -2,10 +2,11 @@
 
 import { INFINITE, ZERO, css, viridis } from "./colors.js";
 
-const GAP_FROM = 6; // pixels of a cell's side; smaller cells touch
+const GAP_FROM = 6; // pixels of a cell's side; smaller cells touch, and are painted as an image
 const SIGN_FROM = 9; // pixels of a cell's side that hold a sign
-const MOST_RECTANGLES = 30000; // more cells than that are painted as an image
 const SHADES = 256;
+const [AT_ZERO, AT_INFINITE, NOTHING] = [SHADES, SHADES + 1, SHADES + 2]; // places after the shades
+const COLORS = [...Array.from({ length: SHADES }, (_, i) => viridis(i / (SHADES - 1))), ZERO, INFINITE];
 
 /**
  * Draw `values[row * columns + column]` into `canvas`, `width` by `height` CSS pixels.
@@ -19,55 +20,58 @@ export function drawHeat(canvas, { values, columns, order, scale, width, height 
   canvas.style.width = `${width}px`;
   canvas.style.height = `${height}px`;
   const context = canvas.getContext("2d");
-  const paint = { values, columns, order, colors: palette(scale), hatch: hatching(context) };
-  if (order.length * columns > MOST_RECTANGLES) drawImage(context, canvas, paint);
-  else drawCells(context, canvas, paint, ratio);
+  const paint = { values, columns, order, shade: shading(scale), hatch: hatching(context) };
+  const side = Math.min(width / columns, height / order.length);
+  if (side < GAP_FROM) drawImage(context, canvas, paint);
+  else drawCells(context, canvas, paint, ratio, side >= SIGN_FROM);
 }
 
-/** Return the function from a value to its colour; null for NaN, which is hatched. */
-function palette(scale) {
-  const shades = Array.from({ length: SHADES }, (_, i) => viridis(i / (SHADES - 1)));
+/** Return the function from a value to the place of its colour, `NOTHING` for NaN. */
+function shading(scale) {
   return (value) => {
-    if (Number.isNaN(value)) return null;
-    if (!Number.isFinite(value)) return INFINITE;
-    if (scale.kind === "log" && value <= 0) return ZERO;
-    return shades[Math.round(scale.place(value) * (SHADES - 1))];
+    if (Number.isNaN(value)) return NOTHING;
+    if (!Number.isFinite(value)) return AT_INFINITE;
+    if (scale.kind === "log" && value <= 0) return AT_ZERO;
+    return Math.round(scale.place(value) * (SHADES - 1));
   };
 }
 
-function drawCells(context, canvas, { values, columns, order, colors, hatch }, ratio) {
+function drawCells(context, canvas, { values, columns, order, shade, hatch }, ratio, signed) {
   const [wide, high] = [canvas.width / columns, canvas.height / order.length];
-  const gap = Math.min(wide, high) >= GAP_FROM * ratio ? Math.max(1, Math.round(ratio)) : 0;
+  const gap = Math.max(1, Math.round(ratio));
   order.forEach((row, i) => {
     const [top, bottom] = [Math.round(i * high), Math.round((i + 1) * high)];
     for (let column = 0; column < columns; column++) {
       const [left, right] = [Math.round(column * wide), Math.round((column + 1) * wide)];
-      const color = colors(values[row * columns + column]);
-      context.fillStyle = color ? css(color) : hatch;
+      const place = shade(values[row * columns + column]);
+      context.fillStyle = place === NOTHING ? hatch : css(COLORS[place]);
       context.fillRect(left, top, right - left - gap, bottom - top - gap);
-      if (gap && Math.min(wide, high) >= SIGN_FROM * ratio) drawSign(context, color, (left + right - gap) / 2, (top + bottom - gap) / 2, ratio);
+      if (signed) drawSign(context, place, (left + right - gap) / 2, (top + bottom - gap) / 2, ratio);
     }
   });
 }
 
 /** Draw a cross for what is not finite, a ring for zero on a log scale. */
-function drawSign(context, color, x, y, ratio) {
-  if (color !== INFINITE && color !== ZERO) return;
+function drawSign(context, place, x, y, ratio) {
+  if (place !== AT_INFINITE && place !== AT_ZERO) return;
   const size = 2.5 * ratio;
   context.strokeStyle = "#fff";
   context.lineWidth = 1.2 * ratio;
   context.beginPath();
-  if (color === ZERO) context.arc(x, y, size, 0, 2 * Math.PI);
+  if (place === AT_ZERO) context.arc(x, y, size, 0, 2 * Math.PI);
   else for (const side of [-1, 1]) context.moveTo(x - size, y - side * size), context.lineTo(x + size, y + side * size);
   context.stroke();
 }
 
-function drawImage(context, canvas, { values, columns, order, colors, hatch }) {
+/** Paint one pixel for each cell and stretch the picture: a matrix of 200 rows by 1200 columns in one go. */
+function drawImage(context, canvas, { values, columns, order, shade, hatch }) {
   const image = new ImageData(columns, order.length);
+  const pixels = new DataView(image.data.buffer);
+  const packed = COLORS.map(([red, green, blue]) => ((red << 24) | (green << 16) | (blue << 8) | 255) >>> 0);
   order.forEach((row, i) => {
     for (let column = 0; column < columns; column++) {
-      const color = colors(values[row * columns + column]);
-      if (color) image.data.set([...color, 255], 4 * (i * columns + column));
+      const place = shade(values[row * columns + column]);
+      if (place !== NOTHING) pixels.setUint32(4 * (i * columns + column), packed[place]);
     }
   });
   const small = document.createElement("canvas");

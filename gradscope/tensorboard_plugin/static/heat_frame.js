@@ -45,6 +45,7 @@ export class HeatFrame {
   draw(answer, { names, order, scale, rowHeight, label }) {
     this.labels.style.width = `${Math.max(...names.map(({ short }) => short.length), LEAST_LABEL) * CHARACTER}px`;
     const width = this.width;
+    this.drawn = width; // measured once: each measuring has the browser lay out the page
     this.shown = binned(answer, width);
     this.order = order;
     this.names = names;
@@ -79,7 +80,7 @@ export class HeatFrame {
   }
 
   #cell() {
-    return [this.width / this.shown.columns, this.height / this.order.length];
+    return [this.drawn / this.shown.columns, this.height / this.order.length];
   }
 
   #under(event) {

@@ -21,7 +21,7 @@ export function fixed(value, digits = 2, sign = false) {
 
 /** Return a step or another count with its thousands apart. */
 export function whole(value) {
-  return Math.round(value).toLocaleString("en-GB").replaceAll(",", "\u202f");
+  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, "\u202f"); // toLocaleString takes a thousand times as long
 }
 
 /** Return the count with its noun in the right number. */
