@@ -120,3 +120,15 @@ def test_a_scale_holds_what_is_finite(
     assert (found_low, found_high) == pytest.approx((low, high))
     assert 2 <= len(places) <= 6
     assert all(0 <= place <= 1 for place in places)
+
+
+def test_what_was_tried_to_find_a_cause_is_a_table(modules: Any) -> None:
+    placebo = {"kind": "placebo", "sites": [], "reached": [0.1, 0.3], "loss": [2.3, 2.3], "lower_in": 0, "works": False}
+    change = {"kind": "shift", "sites": ["3.relu"], "reached": [1.0, 1.0], "loss": [0.4, 0.6], "lower_in": 2, "works": True}
+    tested = {"cause": "shift", "site": "3.relu", "begin": 0, "steps": 50, "seeds": [1, 2], "interventions": [placebo, change]}
+    code = "[...m.causeTable(v).querySelectorAll('tr')].map((row) => [...row.children].map((cell) => cell.textContent))"
+    _, first, second = call(modules, "cause_table.js", code, tested)
+    assert first == ["placebo", "20 %", "2.3", "", "nothing"]
+    assert second == ["shift at 3.relu", "100 %", "0.50", "2 of 2", "\u2714 both"]
+    reason = {"cause": None, "reason": "the network learns", "interventions": []}
+    assert call(modules, "cause_table.js", "m.causeTable(v).textContent", reason) == "the network learns"
