@@ -18,7 +18,7 @@ COMPILED = "CompiledFunctionBackward"
 COMPILED_PART = "a compiled part"
 _NO_CUSTOM = (
     REENTRANT, "BackwardHookFunctionBackward", "_DDPSinkBackward", "_AllReduceBackward", "BroadcastBackward", "GatherBackward",
-    "ScatterBackward",
+    "ScatterBackward", "_UpdatedLinearBackward",
 )  # fmt: skip
 _VIEWS = (
     "TBackward",

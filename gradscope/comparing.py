@@ -15,6 +15,8 @@ from gradscope.run_table import ABOVE_CHANCE, RunRow, RunTable, canonical, facto
 STANDARD_ERRORS = 3.0
 POINTS = 0.5
 """Of the metric, in per cent: what nobody would call a difference, however small the spread of the runs."""
+FEWEST_TO_LEND = 3
+"""Runs of a row whose spread stands in for that of a single run; of two it is a guess."""
 CHANCES = {"accuracy": 0.1, "r2": 0.0}
 """Where neither table tells it: the published data sets are all of ten classes, and a constant answer has no R2."""
 
@@ -86,6 +88,7 @@ def _comparison(
         rows=rows,
         agree=sum(row.agrees for row in rows),
         single_runs=sum(row.std_err is None for row in rows),
+        borrowed=sum(row.std_err is not None and min(row.a.runs, row.b.runs) == 1 for row in rows),
         mean_abs_difference=math.fsum(live) / len(live) if live else math.nan,
         apart=_apart(a, b),
         at_chance=Chance(
@@ -118,7 +121,7 @@ def _apart(a: RunTable, b: RunTable) -> str:
 
 def _compared(a: RunRow, b: RunRow, shared: Sequence[str], floor: Floor, agreement: Agreement) -> ComparedRow:
     difference = a.mean - b.mean
-    both = None if a.std_err is None or b.std_err is None else math.hypot(a.std_err, b.std_err)
+    both = _std_err(a, b)
     tolerance = agreement.tolerance(both)
     return ComparedRow(
         factors=_only(a.factors, shared),
@@ -130,6 +133,17 @@ def _compared(a: RunRow, b: RunRow, shared: Sequence[str], floor: Floor, agreeme
         tolerance=tolerance,
         agrees=abs(difference) <= tolerance + 1e-12,  # 0.005 is not quite 0.5 / 100
     )
+
+
+def _std_err(a: RunRow, b: RunRow) -> float | None:
+    """Return the standard error of the difference of two means; see `ComparedRow.std_err`."""
+    if a.std_err is not None and b.std_err is not None:
+        return math.hypot(a.std_err, b.std_err)
+    several = a if a.std_err is not None else b
+    runs = len(several.values)
+    if several.std_err is None or runs < FEWEST_TO_LEND:
+        return None
+    return several.std_err * math.sqrt(runs + 1)  # the deviation, for the single run; with the standard error of the others
 
 
 def _side(row: RunRow) -> Side:

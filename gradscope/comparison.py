@@ -30,7 +30,7 @@ class ComparedRow(SavedPart):
     b: Side
     difference: Number
     std_err: float | None
-    """Of the difference; null where either side is a single run."""
+    """Of the difference. A single run is taken to spread as the other side's, of which there are three at least; else null."""
     interval: tuple[Number, Number] | None
     """Of the difference, 95 %; null under three runs of either side."""
     tolerance: Number
@@ -73,7 +73,9 @@ class Comparison(SavedPart):
     rows: list[ComparedRow]
     agree: int
     single_runs: int
-    """Rows without a standard error, since either side is a single run."""
+    """Rows without a standard error, since one side is a single run and the other has less than three."""
+    borrowed: int
+    """Rows of which one side is a single run, taken to spread as the other's."""
     mean_abs_difference: Number
     """Over the rows that are at chance in neither."""
     apart: str

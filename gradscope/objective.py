@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor
@@ -13,6 +15,7 @@ Output = Float[Tensor, "member batch output"]
 Target = Num[Tensor, "member batch *output"]
 
 CLASS_LOSSES = ("cross-entropy", "nll")
+_aten: Any = torch.ops.aten
 
 
 def unfit(loss: str, data: Data) -> str | None:
@@ -27,22 +30,36 @@ def unfit(loss: str, data: Data) -> str | None:
 def losses(kind: str, output: Output, target: Target) -> Float[Tensor, " member"]:
     """Return the mean loss over the batch of each member.
 
-    Class labels become one-hot vectors for mse and bce-with-logits.
+    Class labels become one-hot vectors for mse and bce-with-logits. All is computed by output, as a population's outputs lie.
 
     Args:
         kind: cross-entropy (over the activated output), nll (the output holds log-probabilities), mse, bce-with-logits.
         output: the networks' outputs.
         target: labels [member batch] or numbers [member batch output].
     """
-    members, batch, width = output.shape
     if kind in CLASS_LOSSES:
         per_sample = functional.cross_entropy if kind == "cross-entropy" else functional.nll_loss
-        flat = per_sample(output.reshape(-1, width), target.reshape(-1), reduction="none")
-        return flat.view(members, batch).mean(dim=1)
+        return per_sample(output.mT, target, reduction="none").mean(dim=1)
     if not target.is_floating_point():
-        target = functional.one_hot(target, width).to(output.dtype)
+        target = functional.one_hot(target, output.shape[-1]).to(output.dtype)
     per_element = functional.mse_loss if kind == "mse" else functional.binary_cross_entropy_with_logits
-    return per_element(output, target.to(output.dtype), reduction="none").mean(dim=(1, 2))
+    return per_element(output.mT, target.to(output.dtype).mT, reduction="none").mean(dim=(1, 2))
+
+
+def losses_with_gradient(kind: str, output: Output, target: Target) -> tuple[Float[Tensor, " member"], Output]:
+    """Return each member's loss, see `losses`, and its gradient at the outputs: to the bit what autograd makes of `losses`."""
+    if kind != "cross-entropy":
+        with torch.enable_grad():
+            leaf = output.detach().requires_grad_()
+            found = losses(kind, leaf, target)
+            (gradient,) = torch.autograd.grad(found, leaf, torch.ones_like(found))
+        return found.detach(), gradient
+    labels, none, ignored = target.unsqueeze(1), 0, -100  # torch's codes: no reduction; a label that is left out
+    logs = torch.log_softmax(output.mT, dim=1)
+    each, total = _aten.nll_loss2d_forward(logs.unsqueeze(2), labels, None, none, ignored)
+    share = torch.full_like(each, 1 / output.shape[1])
+    gradient = _aten.nll_loss2d_backward(share, logs.unsqueeze(2), labels, None, none, ignored, total).squeeze(2)
+    return each.squeeze(1).mean(dim=1), _aten._log_softmax_backward_data(gradient, logs, 1, logs.dtype).mT
 
 
 class Score:

@@ -17,6 +17,7 @@ MOST_LAYERS, MOST_UNITS = 1000, 1_000_000
 
 Norm = Literal["none", "batchnorm", "layernorm"]
 StackNorm = Literal["none", "batchnorm-all", "batchnorm-last", "layernorm-all"]
+NormWeight = Literal["ones", "uniform"]
 Init = Literal[
     "default", "kaiming-normal", "kaiming-uniform", "xavier-normal", "xavier-uniform", "lecun-normal", "matched-normal",
     "orthogonal", "zeros",
@@ -77,7 +78,8 @@ class Stack(Part):
     WHAT: ClassVar[str] = "a mapping with hidden and activations"
     OTHER_KEYS: ClassVar[Mapping[str, str]] = {
         "widths": "hidden", "layers": "hidden", "act": "activations", "nonlinearity": "activations",
-        "normalization": "norm", "batchnorm": "norm", "initialization": "init", "weight_init": "init",
+        "normalization": "norm", "batchnorm": "norm", "norm_init": "norm_weight",
+        "gamma": "norm_weight", "initialization": "init", "weight_init": "init",
     }  # fmt: skip
 
     hidden: Annotated[
@@ -98,6 +100,11 @@ class Stack(Part):
         Field(description="Normalisation before the activation: a word, or a list with one for each linear layer."),
         STACK_NORM,
     ] = "none"
+    norm_weight: Annotated[
+        NormWeight,
+        Field(description="Initial weights of the norms; uniform = from 0 to 1, as torch's batch-norm before version 1.2."),
+        choice("ones", "uniform", default="ones", random="uniform"),
+    ] = "ones"
     init: Annotated[
         Init | NormalInit,
         BeforeValidator(parsed(_init)),

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from gradscope.activation_entries import entry_of
-from gradscope.recipe import NormalInit, NpzData, Recipe
+from gradscope.recipe import NormalInit, NpzData, Recipe, Stack
 from gradscope.recipe_nodes import FLOAT
 from gradscope.recipe_training import MOMENTUM_OPTIMIZERS
 
@@ -38,6 +38,7 @@ def _data_of(recipe: Recipe) -> dict[str, Any]:
             "hidden": list(stack.hidden),
             "activations": [entry_of(layer) for layer in stack.layers],
             "norm": _value(recipe, stack.norm),
+            **({"norm_weight": _value(recipe, stack.norm_weight)} if _has_norm(stack) else {}),
             "init": _value(recipe, stack.init),
         }
     else:
@@ -51,6 +52,11 @@ def _data_of(recipe: Recipe) -> dict[str, Any]:
     if recipe.expect is not None:
         data["expect"] = _value(recipe, recipe.expect)
     return _with_grid(data, recipe) | {"device": recipe.device}
+
+
+def _has_norm(stack: Stack) -> bool:
+    """Tell whether the initial weights of norms are of any meaning."""
+    return stack.norm_weight != "ones" or any(kind != "none" for kind in stack.norms)
 
 
 def _with_grid(data: dict[str, Any], recipe: Recipe) -> dict[str, Any]:

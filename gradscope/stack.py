@@ -19,8 +19,8 @@ from gradscope.activation_gain import matched_gains
 from gradscope.activations import ActivationSpec
 from gradscope.elementwise import build_activation
 from gradscope.errors import DataError
-from gradscope.fused_update import LinearUpdate, updated_linear
-from gradscope.initial_weights import initial_linear, layer_seed
+from gradscope.fused_update import LinearUpdate, linear, updated_linear
+from gradscope.initial_weights import initial_linear, layer_seed, seeded
 from gradscope.recipe import Stack
 from gradscope.recipe_stack import MOST_LAYERS
 from gradscope.unit_activation import Blocks, UnitActivation
@@ -82,7 +82,7 @@ class Population(nn.Module):
         return x
 
     def linear_parameters(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
-        """Return weight [member, input, output] and bias [member, output] of each layer."""
+        """Return weight [member, output, input] and bias [member, output] of each layer."""
         return [(layer.weight, layer.bias) for layer in self.layers if isinstance(layer, StackLayer)]
 
     def named_member_parameters(self) -> list[tuple[str, nn.Parameter, tuple[int, ...]]]:
@@ -114,28 +114,34 @@ class StackLayer(nn.Module):
             initial_linear(inputs, outputs, member.stack.init, member.seed, index, gain)
             for member, gain in zip(members, gains, strict=True)
         ]
-        # [member, input, output]: laid out so, the weights' gradient comes out of its product without a copy
-        self.weight = nn.Parameter(torch.stack([weight.T for weight, _ in drawn]))
+        self.weight = nn.Parameter(torch.stack([weight for weight, _ in drawn]))
         self.bias = nn.Parameter(torch.stack([bias for _, bias in drawn]))
         kinds = [member.stack.norms[index] for member in members]
         self.norms = nn.ModuleList(
             _Norm(kind, tuple(rows), outputs) for kind, rows in groupby(range(len(members)), key=lambda i: kinds[i])
         )
+        for norm in self.norms:
+            norm.draw(members, index)  # type: ignore[operator]
         blocks: list[Blocks] = [tuple(member.stack.layers[index].resolve(outputs)) for member in members]
         self.activation = UnitActivation(blocks, build, [layer_seed(member.seed, MOST_LAYERS + index) for member in members])
 
         self.activation.site_labels = tuple(f"{index + 1}.{label}" for label in self.activation.labels)
 
+    @property
+    def is_linear_and_activation(self) -> bool:
+        """Whether there is nothing else in the layer."""
+        return all(norm.kind == "none" for norm in self.norms)
+
     def forward(
         self, x: Float[Tensor, "member batch input"], update: LinearUpdate | None = None
     ) -> Float[Tensor, "member batch output"]:
         """Return the activated outputs."""
-        z = updated_linear(x, update) if update else torch.baddbmm(self.bias.unsqueeze(1), x, self.weight)
+        z = updated_linear(x, update) if update else linear(x, self.weight, self.bias)
         if len(self.norms) == 1:
             z = self.norms[0](z)
         else:
             parts = z.split([len(norm.rows) for norm in self.norms])  # type: ignore[arg-type]
-            z = torch.cat([norm(part) for norm, part in zip(self.norms, parts, strict=True)])
+            z = torch.cat([norm(part).mT for norm, part in zip(self.norms, parts, strict=True)]).mT
         return self.activation(z)  # type: ignore[no-any-return]
 
 
@@ -159,6 +165,13 @@ class _Norm(nn.Module):
             self.register_buffer("running_mean", torch.zeros(len(rows), units))
             self.register_buffer("running_var", torch.ones(len(rows), units))
 
+    def draw(self, members: Sequence[StackMember], index: int) -> None:
+        """Draw the weights of those members whose recipe says so, each from its own seed."""
+        for row, member in enumerate(members[i] for i in self.rows):
+            if self.kind != "none" and member.stack.norm_weight == "uniform":
+                with seeded(layer_seed(member.seed, 2 * MOST_LAYERS + index)), torch.no_grad():
+                    self.weight[row].uniform_()
+
     def forward(self, z: Tensor) -> Tensor:
         if self.kind == "none":
             return z
@@ -168,9 +181,8 @@ class _Norm(nn.Module):
         members, batch, units = z.shape
         if self.training and batch < 2:
             raise DataError("batch-norm has no variance in a batch of one sample; expected training.batch_size of at least 2")
-        side_by_side = z.transpose(0, 1).reshape(batch, members * units)  # every unit of every member is a channel
         normalised = functional.batch_norm(
-            side_by_side,
+            z.mT.reshape(1, members * units, batch),  # every unit of every member is a channel, and the batch its one sample
             self.running_mean.view(-1),  # type: ignore[operator]
             self.running_var.view(-1),  # type: ignore[operator]
             self.weight.view(-1),
@@ -179,4 +191,4 @@ class _Norm(nn.Module):
             momentum=self.MOMENTUM,
             eps=self.EPS,
         )
-        return normalised.view(batch, members, units).transpose(0, 1)
+        return normalised.view(members, units, batch).mT

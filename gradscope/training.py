@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gradscope.cell import Precision
 from gradscope.data import Data
+from gradscope.direct_pass import direct_pass
 from gradscope.errors import CodeError
 from gradscope.fused_update import LinearUpdate, linear_updates
 from gradscope.member_traces import MemberName, Progress, build_traces
@@ -135,6 +136,11 @@ class BatchOrder:
             yield members[:, batch * self._size : (batch + 1) * self._size]
 
 
+def rows(table: Tensor, indices: Tensor) -> Tensor:
+    """Return `table[indices]`, copied by whole rows, which is faster on a CPU."""
+    return table.index_select(0, indices.reshape(-1)).view(*indices.shape, *table.shape[1:])
+
+
 class _Loop:
     def __init__(
         self,
@@ -159,6 +165,7 @@ class _Loop:
         self.has_one_order = len({member.seed for member in members}) == 1
         self.precision = precision
         self.updates, self.has_other_parameters = _updates(network, self.optimizer, precision)
+        self.direct = direct_pass(network, self.updates, training.loss)
         self._flushed_at = 0.0
 
     def run(self) -> Trained:
@@ -187,13 +194,23 @@ class _Loop:
                 self._flush()
 
     def _step(self, indices: Tensor) -> None:
-        step, recorder = self.result.steps, self.recorder
-        is_recorded = recorder.begin(step)
+        step = self.result.steps
+        is_recorded = self.recorder.begin(step)
+        x, y = rows(self.data.x_train, indices[0] if self.has_one_order else indices), rows(self.data.y_train, indices)
+        if self.direct and not is_recorded:
+            self.loss[step] = self.direct.step(x, y)
+        else:
+            self.loss[step] = self._graph_step(x, y, is_recorded)
+        self.result.steps += 1
+
+    def _graph_step(self, x: Tensor, y: Tensor, is_recorded: bool) -> Tensor:
+        """Return each member's loss; the step by autograd."""
+        recorder = self.recorder
         for update in self.updates:
             update.waits = is_recorded
-        output = self._output(self.data.x_train[indices[0] if self.has_one_order else indices], self.updates)
+        output = self._output(x, self.updates)
         with self._guarded("failed in the training step"):
-            member_losses = losses(self.training.loss, output, self.data.y_train[indices])
+            member_losses = losses(self.training.loss, output, y)
             if self.has_other_parameters:
                 self.optimizer.zero_grad()
             member_losses.backward(torch.ones_like(member_losses))  # members share no parameter: each its own loss's gradient
@@ -204,8 +221,7 @@ class _Loop:
             if self.has_other_parameters:
                 self.optimizer.step()
             recorder.step_taken()
-        self.loss[step] = member_losses.detach()
-        self.result.steps += 1
+        return member_losses.detach()
 
     def _guarded(self, what: str) -> AbstractContextManager[None]:
         """Guard a block in which code of the user's own runs; faults of gradscope's own keep their traceback."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, groupby
 
 import torch
 from jaxtyping import Float
@@ -49,6 +49,14 @@ class UnitActivation(nn.Module):
                     groups.append(_Group(blocks, len(part), build))
         self.groups = nn.ModuleList(groups)
 
+    def shared(self) -> Iterator[tuple[tuple[int, ...], int, int, nn.Module]]:
+        """Yield each function with the members that share it, neighbours, and its units from the first to before the last."""
+        for rows, group in zip(self.rows, self.groups, strict=True):
+            assert isinstance(group, _Group)
+            stops = list(accumulate(group.units))
+            for stop, units, function in zip(stops, group.units, group.functions, strict=True):
+                yield rows, stop - units, stop, function
+
     def forward(self, z: Float[Tensor, "member batch unit"]) -> Float[Tensor, "member batch unit"]:
         """Return the outputs a = f(z). A torch function mode sees the whole as one function, not its parts."""
         if has_torch_function_unary(z):
@@ -56,7 +64,7 @@ class UnitActivation(nn.Module):
         if len(self.groups) == 1:
             return self.groups[0](z)  # type: ignore[no-any-return]
         parts = z.split([len(rows) for rows in self.rows])
-        return torch.cat([group(part) for group, part in zip(self.groups, parts, strict=True)])
+        return torch.cat([group(part).mT for group, part in zip(self.groups, parts, strict=True)]).mT  # as z lies in memory
 
 
 class _Group(nn.Module):
@@ -69,7 +77,7 @@ class _Group(nn.Module):
         if len(self.functions) == 1:
             return self.functions[0](z)  # type: ignore[no-any-return]
         parts = z.split(self.units, dim=-1)
-        return torch.cat([function(part) for function, part in zip(self.functions, parts, strict=True)], dim=-1)
+        return torch.cat([function(part).mT for function, part in zip(self.functions, parts, strict=True)], dim=1).mT
 
 
 class MemberPReLU(nn.Module):

@@ -12,10 +12,8 @@ import numpy as np
 from gradscope.observations import FloatArray, IntArray
 
 MOST_COLUMNS = 1500  # of the model with all pairs; beyond, the least squares take minutes
-LEAST_FILLED = 0.5  # of a grid with holes: the share of its places that hold a cell,
-MOST_OF_CELLS = (
-    0.5  # or else of the cells the rank of the model with all pairs, which fits whatever there is if that is near one
-)
+LEAST_FILLED = 0.5  # of the places of a grid with holes: so many hold a cell, or else
+MOST_OF_CELLS = 0.5  # the rank of the model with all pairs is at most this share of the cells: near one it fits anything
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,9 @@ def plain_twin(described, seed, inputs=INPUTS, outputs=OUTPUTS):
                 "batchnorm": [nn.BatchNorm1d(widths[k + 1])],
                 "layernorm": [nn.LayerNorm(widths[k + 1])],
             }[norm]
+            if norm != "none" and described.norm_weight == "uniform":
+                torch.manual_seed(layer_seed(seed, 2000 + k))
+                nn.init.uniform_(layers[-1].weight)
             blocks = activation.resolve(widths[k + 1])
             layers.append(plain_activation(blocks[0][0]) if len(blocks) == 1 else UnitBlocks(blocks))
     return nn.Sequential(*layers)
@@ -119,7 +122,7 @@ def train_alone(network, data, training, seed, steps, loss=nn.functional.cross_e
 
 def member_weights(network, i):
     """Member i's weights [output, input] and biases, layer by layer."""
-    return [(layer.weight[i].detach().T, layer.bias[i].detach()) for layer in network.layers]
+    return [(layer.weight[i].detach(), layer.bias[i].detach()) for layer in network.layers]
 
 
 def sigmoid(z):

@@ -87,7 +87,7 @@ def sizes(entry, init, depth=10, width=800):
     found = []
     with torch.no_grad():
         for layer in network.layers:
-            found.append((x @ layer.weight + layer.bias.unsqueeze(1)).square().mean().item())
+            found.append((x @ layer.weight.mT + layer.bias.unsqueeze(1)).square().mean().item())
             x = layer(x)
     return found
 

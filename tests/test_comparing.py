@@ -42,9 +42,30 @@ def test_rows_agree_within_errors_or_points():
     assert compare(one, other, Agreement(standard_errors=0.0)).agree == 1
 
 
-def test_single_runs_have_points_only():
+def test_single_runs_beside_few_have_points_only():
     found = compare(stacks(a_a=[0.9]), stacks(a_a=[0.5, 0.99]))
-    assert (found.rows[0].std_err, found.rows[0].agrees, found.single_runs) == (None, False, 1)
+    assert (found.rows[0].std_err, found.rows[0].agrees, found.single_runs, found.borrowed) == (None, False, 1, 0)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_single_run_beside_three_is_taken_to_spread_as_they_do(turned):
+    tables = stacks(a_a=[0.9]), stacks(a_a=[0.5, 0.7, 0.99])
+    found = compare(*(reversed(tables) if turned else tables))
+    assert found.rows[0].std_err == pytest.approx(np.std([0.5, 0.7, 0.99], ddof=1) * math.sqrt(1 + 1 / 3))
+    assert (found.rows[0].agrees, found.single_runs, found.borrowed) == (True, 0, 1)
+    far = stacks(a_a=[0.69]), stacks(a_a=[0.9, 0.91, 0.92])
+    assert not compare(*(reversed(far) if turned else far)).rows[0].agrees
+
+
+def test_how_often_a_single_run_of_the_same_sort_is_said_to_differ():
+    """Three standard errors, of few runs: Student's t with four degrees of freedom puts 4 % beyond them."""
+    rng = np.random.default_rng(0)
+
+    def drawn(runs):
+        return stacks(a_a=list(0.5 + 0.1 * rng.normal(size=runs)))
+
+    found = [compare(drawn(1), drawn(5)).agree for _ in range(600)]
+    assert 0.93 < np.mean(found) < 0.99
 
 
 def test_those_that_do_not_agree_come_largest_first():

@@ -16,6 +16,7 @@ HEAVY = ("torch", "torchvision", "tensorboard", "jaxtyping", "matplotlib", "skle
 NEED_TORCH = {
     "gradscope.activation_functions",
     "gradscope.activation_gain",
+    "gradscope.activation_kernels",
     "gradscope.apart",
     "gradscope.arms",
     "gradscope.autograd_graph",
@@ -27,6 +28,7 @@ NEED_TORCH = {
     "gradscope.cost",
     "gradscope.data",
     "gradscope.device",
+    "gradscope.direct_pass",
     "gradscope.elementwise",
     "gradscope.fast_paths",
     "gradscope.first_look",

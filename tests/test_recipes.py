@@ -38,7 +38,7 @@ PUBLISHED = {
     "mnist_3layer_two_activations": (100, 1, ["act1a", "act1b", "act2a", "act2b", "act3a", "act3b"]),
     "cifar10_2layer": (16, 1, ["act1", "act2"]),
     "cifar10_4layer": (16, 1, ["act1", "act2", "act3", "act4"]),
-    "mnist_relu3_learning_rates": (5, 1, ["lr"]),
+    "mnist_relu3_learning_rates": (5, 5, ["lr"]),
 }
 
 

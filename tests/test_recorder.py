@@ -209,20 +209,20 @@ def test_transmissions_multiply_to_the_measured_attenuation():
     network = population(stack(["tanh", "sigmoid", "relu"]), stack(["relu", "none", "sigmoid"]), seeds=[1, 2])
     seen = {}
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    recorder = Recorder(network, optimizer, every(1))
-    for step in range(5):
-        recorder.begin(step)
-        output = network(class_data().x_train[:32])
-        output.register_hook(lambda g, step=step: seen.__setitem__((step, "out"), g.clone()))
-        loss_of(output, class_data().y_train[:32]).backward()
-        # the gradient at the first z, by a second pass without any hook
-        z = network.layers[0].bias.new_zeros(2, 32, 9).requires_grad_()
-        with recorder._mode.off():
-            seen[step, "z"] = torch.autograd.grad(through(network, class_data().x_train[:32], z), z)[0]
-        recorder.gradients_ready()
-        optimizer.step()
-        recorder.step_taken()
-        optimizer.zero_grad()
+    with Recorder(network, optimizer, every(1)) as recorder:
+        for step in range(5):
+            recorder.begin(step)
+            output = network(class_data().x_train[:32])
+            output.register_hook(lambda g, step=step: seen.__setitem__((step, "out"), g.clone()))
+            loss_of(output, class_data().y_train[:32]).backward()
+            # the gradient at the first z, by a second pass without any hook
+            z = network.layers[0].bias.new_zeros(2, 32, 9).requires_grad_()
+            with recorder._mode.off():
+                seen[step, "z"] = torch.autograd.grad(through(network, class_data().x_train[:32], z), z)[0]
+            recorder.gradients_ready()
+            optimizer.step()
+            recorder.step_taken()
+            optimizer.zero_grad()
     for i, trace in enumerate(traces(recorder)):
         gates, weights = trace.site_statistics["gate_transmission"], trace.site_statistics["weight_transmission"]
         for step in range(5):
@@ -232,10 +232,10 @@ def test_transmissions_multiply_to_the_measured_attenuation():
 
 def through(network, x, shift):
     """The loss with a shift on the first pre-activation; its gradient is that of z."""
-    z = torch.baddbmm(network.layers[0].bias.unsqueeze(1), x.expand(2, *x.shape), network.layers[0].weight) + shift
+    z = torch.baddbmm(network.layers[0].bias.unsqueeze(1), x.expand(2, *x.shape), network.layers[0].weight.mT) + shift
     a = network.layers[0].activation.forward(z)
     for layer in network.layers[1:]:
-        a = layer.activation.forward(torch.baddbmm(layer.bias.unsqueeze(1), a, layer.weight))
+        a = layer.activation.forward(torch.baddbmm(layer.bias.unsqueeze(1), a, layer.weight.mT))
     return loss_of(a, class_data().y_train[:32])
 
 

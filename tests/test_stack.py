@@ -31,6 +31,7 @@ ARMS = {
     "batchnorm-last": stack(["relu", "sigmoid", "relu"], norm="batchnorm-last"),
     "batchnorm-mixed": stack([["relu", "sigmoid"], ["prelu", "tanh"], "relu"], norm="batchnorm-all"),
     "layernorm-all": stack(["relu", "tanh", "none"], norm="layernorm-all"),
+    "norm-uniform": stack(["relu", "sigmoid", "relu"], norm=["layernorm", "none", "batchnorm"], norm_weight="uniform"),
     "norm-list": stack(["relu", "tanh", "none"], norm=["layernorm", "batchnorm", "none"]),
     "prelu": stack(["prelu", "prelu", "none"]),
     "prelu-init": stack([{"prelu": {"init": -0.1}}, {"leaky_relu": {"negative_slope": 0.3}}, "gelu"]),
@@ -156,6 +157,18 @@ def test_same_seed_means_same_initial_weights_wherever_shapes_agree():
     assert torch.equal(wider_first.layers[2].bias[0], network.layers[2].bias[0])
 
 
+def test_weights_of_norms_are_drawn_from_each_members_seed():
+    drawn = stack(norm="batchnorm-all", norm_weight="uniform")
+    network = population(drawn, stack(norm="batchnorm-all"), drawn, drawn, seeds=[1, 1, 1, 2])
+    for layer in network.layers:
+        (norm,) = layer.norms
+        assert torch.equal(norm.weight[0], norm.weight[2])
+        assert not torch.equal(norm.weight[0], norm.weight[3])
+        assert torch.equal(norm.weight[1], torch.ones_like(norm.weight[1]))
+        assert 0 <= norm.weight[0].min() < norm.weight[0].max() <= 1
+    assert not torch.equal(network.layers[0].norms[0].weight[0, :4], network.layers[2].norms[0].weight[0])
+
+
 def test_other_seeds_and_other_layers_have_other_weights():
     network = population(stack(hidden=[6, 6]), stack(hidden=[6, 6]), seeds=[1, 2], outputs=6)
     drawn = [weight for i in (0, 1) for weight, _ in member_weights(network, i)]
@@ -165,7 +178,7 @@ def test_other_seeds_and_other_layers_have_other_weights():
 def test_building_leaves_the_global_random_state_alone():
     torch.manual_seed(123)
     before = torch.get_rng_state()
-    population(*ARMS.values(), *[stack(init=init) for init in ("kaiming-normal", "orthogonal", {"std": 0.1})], seeds=[7] * 15)
+    population(*ARMS.values(), *[stack(init=init) for init in ("kaiming-normal", "orthogonal", {"std": 0.1})], seeds=[7] * 16)
     assert torch.equal(torch.get_rng_state(), before)
 
 

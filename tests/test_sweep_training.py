@@ -80,7 +80,7 @@ def test_the_start_is_that_of_the_untouched_network(data):
     order = torch.randperm(len(data.x_train), generator=torch.Generator().manual_seed(4))[:20]
     x, network = data.x_train[order].double(), population(described.stack, seeds=[4]).double()
     for layer, (name, kept) in zip(network.layers, run.start.items(), strict=True):
-        z = x @ layer.weight[0] + layer.bias[0]
+        z = x @ layer.weight[0].T + layer.bias[0]
         x = layer(x[None])[0].detach()
         common = (z.mean(dim=0).abs() / z.std(dim=0, correction=0)).detach().numpy()
         assert kept["nonpositive_frac"] == pytest.approx(np.median((z <= 0).double().mean(dim=0).numpy()), rel=1e-4)

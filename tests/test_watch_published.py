@@ -40,8 +40,8 @@ def by_hand(recipe, data):
     stacked = Population([StackMember(recipe.stack, SEED)], data.flattened().x_train.shape[1], data.outputs)
     modules = []
     for layer, kind in zip(stacked.layers, (nn.ReLU, nn.Sigmoid, nn.ReLU), strict=True):
-        linear = nn.Linear(*layer.weight.shape[1:])
-        linear.weight.data, linear.bias.data = layer.weight.data[0].T.contiguous(), layer.bias.data[0].clone()
+        linear = nn.Linear(*reversed(layer.weight.shape[1:]))
+        linear.weight.data, linear.bias.data = layer.weight.data[0].clone(), layer.bias.data[0].clone()
         modules += [linear, kind()]
     model, training = nn.Sequential(nn.Flatten(), *modules), recipe.training
     optimizer = torch.optim.SGD(model.parameters(), lr=training.lr, momentum=training.momentum)

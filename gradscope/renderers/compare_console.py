@@ -74,6 +74,9 @@ def _head(found: Comparison) -> Iterator[tuple[str, str, str]]:
     if found.single_runs:
         of_them = "all" if found.single_runs == of else f"{found.single_runs}"
         yield "NOTE", "yellow", f"{of_them} rows have a single run on a side: no standard error, only the points count there"
+    if found.borrowed:
+        of_them = "all" if found.borrowed == of else f"{found.borrowed}"
+        yield "NOTE", "yellow", f"{of_them} rows have a single run on a side, which is taken to spread as the other side's runs"
     if found.apart:
         yield "NOTE", "yellow", f"{found.apart}: they are of different data, and differences of rows are those of the data too"
     yield "MEAN", "dim", _mean(found)

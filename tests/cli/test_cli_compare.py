@@ -65,7 +65,7 @@ def test_json_and_csv_have_all_rows(sweep, published):
         "0.975000",
         "0.600000",
         "0.375000",
-        "",
+        "0.000000",
     )
     done = call("compare", sweep, published, "--where-a", "norm=none", "--format", "csv", "--rows", "different")
     assert len(done.out.splitlines()) == 4
