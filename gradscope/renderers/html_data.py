@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from numpy.typing import ArrayLike
 
-from gradscope.renderers.view_arrays import WIDTH, binned, chosen_records, packed, trimmed
+from gradscope.renderers.view_arrays import WIDTH, binned, chosen_records, packed, rare_rows, trimmed
 from gradscope.renderers.view_document import SCHEMA, MemberFacts, document_of, entry_of, in_order
 from gradscope.renderers.view_member import MemberRecords, Range, UnitRecords
 from gradscope.renderers.view_report import Json
@@ -22,7 +22,7 @@ from gradscope.trace import Trace
 RUN = "run"  # the name of the one run in a file
 MOST_NUMBERS = 2_500_000  # of all members together: about 4 MB of text
 LEAST_COLUMNS = 120
-MOST_CURVE = 150  # points
+MOST_CURVE = 150  # points, beside those at the columns of the map
 # Characters of arrays beside which a file of a small network, with 200,000 for page and document, stays below half a megabyte.
 MOST_TEXT = 280_000
 MOST_UNIT_TEXT, LEAST_UNIT_TEXT = 150_000, 45_000  # of them for units; a member of sigmoid_relu takes 30,000
@@ -97,13 +97,15 @@ def _of_member(name: str, trace: Trace, width: int) -> dict[str, str]:
     found = {f"matrices?member={name}": _text(_columns(records, width, arrays))}
     if records.has_waterfall:
         found[f"waterfall?member={name}"] = _text(records.waterfall(Range(width), keep=rounded))
-    curves = curves_of(trace).columns(Range(MOST_CURVE), keep=partial(trimmed, digits=CURVE_DIGITS))
+    shown = replace(curves_of(trace), recorded=trace.steps[chosen_records(len(trace.steps), width)])
+    curves = shown.columns(Range(MOST_CURVE), keep=partial(trimmed, digits=CURVE_DIGITS))
     return found | {f"series?member={name}": _text(curves)}
 
 
 def _columns(records: MemberRecords | UnitRecords, width: int, arrays: Mapping[str, ArrayLike], **header: object) -> bytes:
     steps = records.steps[chosen_records(len(records.steps), width)]
-    return packed({"steps": steps, **arrays}, records=len(records.steps), **header)
+    rare = {name: rows for name, values in records.statistics.items() if (rows := rare_rows(values))}
+    return packed({"steps": steps, **arrays}, records=len(records.steps), rare=rare, **header)
 
 
 def _add_units(data: FileData, members: Sequence[MemberFacts], traces: dict[str, Trace], told: Json) -> None:

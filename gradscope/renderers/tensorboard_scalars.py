@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from gradscope.renderers.view_statistics import site_statistics
 from gradscope.trace import FloatArray, Trace
 
 DENSE_STEPS = 100  # losses at the start that are all written: collapse happens there
@@ -19,13 +18,12 @@ WATCHED = "run"  # the arm of a loop of the user's own
 Scalar = tuple[str, float]
 
 
-def record_scalars(trace: Trace, after: int) -> Iterator[tuple[int, list[Scalar]]]:
-    """Yield (step, scalars) for each record of a step beyond `after`; values that are not finite are left out.
+def record_scalars(trace: Trace, first: int, by_site: Mapping[str, FloatArray]) -> Iterator[tuple[int, list[Scalar]]]:
+    """Yield (step, scalars) for each record from number `first` on; values that are not finite are left out.
 
-    Not from a number of records on: a long run lets earlier ones go.
+    `by_site` are the statistics of all sites at these records, as `site_statistics` returns them.
     """
-    first = int(np.searchsorted(trace.steps, after, side="right"))
-    columns = [(tag, values.tolist()) for tag, values in _columns(trace, first)]
+    columns = [(tag, values.tolist()) for tag, values in _columns(trace, first, by_site)]
     for i, step in enumerate(trace.steps[first:].tolist()):
         yield step, [(tag, values[i]) for tag, values in columns if math.isfinite(values[i])]
 
@@ -84,9 +82,8 @@ def share_at_input(trace: Trace, first: int = 0) -> FloatArray:
     return np.where((passes == 0).any(1), 0.0, passes.prod(1))
 
 
-def _columns(trace: Trace, first: int) -> Iterator[tuple[str, FloatArray]]:
+def _columns(trace: Trace, first: int, by_site: Mapping[str, FloatArray]) -> Iterator[tuple[str, FloatArray]]:
     """Yield (tag, values per record): the aggregates, then those by site and by parameter where they are few."""
-    by_site = site_statistics(trace, first)
     yield from _aggregates(trace, first, by_site)
     if len(trace.sites) <= MOST_SITES:
         for name, values in by_site.items():

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from gradscope.trace import FloatArray, IntArray
 
 WIDTH = 1200  # columns where nothing is asked for: as many as the drawing has pixels on a wide screen
-MOST_COLUMNS = 4000
 RARE = 0.5  # a row with fewer numbers than this share of its records was not looked at in each, so NaN tells nothing there
 DIGITS = 4  # significant, of what is embedded: more than a tooltip shows
 
@@ -52,12 +51,23 @@ def binned(values: FloatArray, width: int) -> FloatArray:
     if columns < records:
         starts = _starts(records, columns)
         known = ~np.isnan(values)
-        rare = known.mean(axis=0) < RARE
+        rare = np.isin(np.arange(rows), rare_rows(values))
         for telling in (known & rare, ~known & ~rare, np.isinf(values)):
             found = np.minimum.reduceat(np.where(telling, np.arange(records)[:, None], records), starts, axis=0)
             keep = (found == records) | (telling[chosen, np.arange(rows)])
             chosen = np.where(keep, chosen, found)
     return np.ascontiguousarray(np.take_along_axis(values, chosen, axis=0).T, np.float32)
+
+
+def rare_rows(values: FloatArray) -> list[int]:
+    """Return the rows of [record, row] of which fewer than half of the records are known.
+
+    A page that bins columns once more has to be told: of binned columns another share is known.
+    """
+    if not len(values):
+        return []
+    found: list[int] = np.flatnonzero((~np.isnan(values)).mean(axis=0) < RARE).tolist()
+    return found
 
 
 def packed(arrays: Mapping[str, ArrayLike], **header: object) -> bytes:

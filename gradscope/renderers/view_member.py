@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradscope.renderers.view_arrays import WIDTH, binned, chosen_records, in_range, packed
+from gradscope.renderers.view_arrays import WIDTH, binned, chosen_records, in_range, packed, rare_rows
 from gradscope.renderers.view_sites import SiteFacts
 from gradscope.trace import FloatArray, IntArray
 
-GATES, WEIGHTS, LEFT = "gate_transmission", "weight_transmission", "remaining"
+GATES, WEIGHTS, LEFT = FLOW = "gate_transmission", "weight_transmission", "remaining"
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class MemberRecords:
         """Return one statistic, [site, column]."""
         shown = in_range(self.steps, wanted.first, wanted.last)
         steps = self.steps[shown]
-        values = binned(self.statistics[statistic][shown], wanted.width)
-        columns = steps[chosen_records(len(steps), wanted.width)]
-        return packed({"steps": columns, "values": values}, records=len(steps), statistic=statistic)
+        whole = self.statistics[statistic][shown]
+        arrays = {"steps": steps[chosen_records(len(steps), wanted.width)], "values": binned(whole, wanted.width)}
+        return packed(arrays, records=len(steps), rare=rare_rows(whole), statistic=statistic)
 
     def waterfall(self, wanted: Range = WHOLE, keep: Callable[[FloatArray], FloatArray] = np.asarray) -> bytes:
         """Return what each stage lets through and what is left behind it, [stage, column]; `keep` rounds."""
@@ -83,15 +83,18 @@ class UnitRecords:
         """Return one statistic, [unit, column]."""
         shown = in_range(self.steps, wanted.first, wanted.last)
         steps = self.steps[shown]
-        values = binned(self.statistics[statistic][shown], wanted.width)
+        whole = self.statistics[statistic][shown]
         columns = steps[chosen_records(len(steps), wanted.width)]
-        arrays = {"steps": columns, "units": self.units, "values": values}
-        return packed(arrays, records=len(steps), statistic=statistic, site=site, of=self.of)
+        arrays = {"steps": columns, "units": self.units, "values": binned(whole, wanted.width)}
+        return packed(arrays, records=len(steps), rare=rare_rows(whole), statistic=statistic, site=site, of=self.of)
 
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Training loss, and metric and loss on the test samples; `metric_name` is empty where there is none."""
+    """Training loss, and metric and loss on the test samples; `metric_name` is empty where there is none.
+
+    `recorded` are the steps at which maps have columns: what held there is kept, however few points are wanted.
+    """
 
     metric_name: str
     loss_steps: IntArray
@@ -99,13 +102,15 @@ class Curves:
     metric_steps: IntArray
     metric: FloatArray
     test_loss: FloatArray
+    recorded: IntArray
 
     def columns(self, wanted: Range = WHOLE, keep: Callable[[FloatArray], FloatArray] = np.asarray) -> bytes:
-        """Return the curves, of both at most as many points as columns are wanted."""
-        loss_steps, (loss,) = _thinned(self.loss_steps, [self.loss], wanted)
-        steps, (metric, test_loss) = _thinned(self.metric_steps, [self.metric, self.test_loss], wanted)
-        arrays = {"loss_steps": loss_steps, "loss": keep(loss), "metric_steps": steps}
-        arrays |= {"metric": keep(metric), "test_loss": keep(test_loss)}
+        """Return the curves: of both about as many points as columns are wanted, and the last one before them."""
+        losses = _thinned(self.loss_steps, self.loss, wanted, self.recorded)
+        metrics = _thinned(self.metric_steps, self.metric, wanted, self.recorded)
+        arrays = {"loss_steps": self.loss_steps[losses], "loss": keep(self.loss[losses])}
+        arrays |= {"metric_steps": self.metric_steps[metrics], "metric": keep(self.metric[metrics])}
+        arrays["test_loss"] = keep(self.test_loss[metrics])
         return packed(arrays, records=len(self.loss), metric_name=self.metric_name)
 
 
@@ -118,10 +123,19 @@ def sampled_units(units: int, most: int) -> IntArray:
     return np.arange(units) if units <= most else np.linspace(0, units - 1, most).round().astype(np.int64)
 
 
-def _thinned(steps: IntArray, series: Sequence[FloatArray], wanted: Range) -> tuple[IntArray, list[FloatArray]]:
+def _thinned(steps: IntArray, values: FloatArray, wanted: Range, always: IntArray) -> IntArray:
+    """Return the places of the points to show: the first of each bin, the first in it that is not finite, and the last of all.
+
+    Also what was told last at each of the steps `always`, and at the first step of the range: one point before it.
+    """
     shown = in_range(steps, wanted.first, wanted.last)
-    columns = chosen_records(len(steps[shown]), wanted.width)
-    return steps[shown][columns], [binned(values[shown, None], wanted.width)[0] for values in series]
+    places = np.arange(max(shown.start - 1, 0), shown.stop)
+    bins = np.array_split(places, max(1, min(wanted.width, len(places))))
+    odd = ~np.isfinite(values)
+    first_odd = [part[odd[part]][:1] for part in bins]
+    chosen = chosen_records(len(places), wanted.width)
+    kept = np.intersect1d(places, np.searchsorted(steps, always, side="right") - 1)
+    return np.unique(np.concatenate([places[chosen], kept, *first_odd]))
 
 
 def _rows(values: NDArray[np.floating]) -> FloatArray:

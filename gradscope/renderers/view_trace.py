@@ -30,4 +30,5 @@ def curves_of(trace: Trace) -> Curves:
         metric_steps=trace.evaluation_steps,
         metric=trace.evaluation_metric,
         test_loss=trace.evaluation_loss,
+        recorded=trace.steps,
     )

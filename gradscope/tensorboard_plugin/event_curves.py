@@ -1,38 +1,48 @@
-"""A member's loss and metric, from the scalars that its run has for TensorBoard's own dashboards."""
+"""A member's loss and metric: our own tensors at the steps that were recorded, TensorBoard's scalars between them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from gradscope.renderers.tensorboard_scalars import WATCHED, metric_tag
 from gradscope.renderers.view_member import Curves
+from gradscope.tensorboard_plugin.event_tags import CurveTag, evaluation_tags, last_author, loss_tags
+from gradscope.tensorboard_plugin.event_tensors import Events, Read, Stack, in_steps, joined
 
-TRAIN, TEST = "loss/train", "loss/test"
-
-Points = Sequence[tuple[int, float]]
-
-
-def tags_of_curves(arm: str, metric: str) -> list[str]:
-    """Return the tags of the scalars."""
-    return [TRAIN, TEST, _metric_tag(arm, metric)]
+TRAIN = "loss/train"  # the scalars; they are all finite
+MICROSECONDS = 1e6  # in a second
 
 
-def curves_in(points: Mapping[str, Points], arm: str, metric: str) -> Curves:
-    """Return the curves from (step, value) by tag; what was not finite is not in event files."""
-    of_metric, of_loss = dict(points.get(_metric_tag(arm, metric), ())), dict(points.get(TEST, ()))
-    steps = sorted(of_metric | of_loss)
-    losses = points.get(TRAIN, ())
+def curves_in(tags: Mapping[str, Any], read: Read, scalars: Events, metric: str) -> Curves:
+    """Return a member's curves.
+
+    Args:
+        tags: TensorBoard's list of the member's tags.
+        read: their events.
+        scalars: the training losses that TensorBoard's own dashboards have.
+        metric: its name.
+    """
+    recorded = _joined(loss_tags(tags), read, ())
+    evaluations = _joined(evaluation_tags(tags), read, (2,))
+    number, first = last_author(tags)
+    between = [one for one in in_steps(scalars) if one.step < first or one.wall_time * MICROSECONDS >= number]
+    losses = {one.step: one.value for one in between} | dict(
+        zip(recorded.steps.tolist(), recorded.values.tolist(), strict=True)
+    )
+    steps = sorted(losses)
     return Curves(
         metric_name=metric,
-        loss_steps=np.array([step for step, _ in losses], np.int64),
-        loss=np.array([loss for _, loss in losses], np.float32),
-        metric_steps=np.array(steps, np.int64),
-        metric=np.array([of_metric.get(step, np.nan) for step in steps], np.float32),
-        test_loss=np.array([of_loss.get(step, np.nan) for step in steps], np.float32),
+        loss_steps=np.array(steps, np.int64),
+        loss=np.array([losses[step] for step in steps], np.float32),
+        metric_steps=evaluations.steps,
+        metric=evaluations.values[:, 0],
+        test_loss=evaluations.values[:, 1],
+        recorded=recorded.steps,
     )
 
 
-def _metric_tag(arm: str, metric: str) -> str:
-    return f"metric/{metric}" if arm == WATCHED else metric_tag(metric)
+def _joined(tags: Sequence[CurveTag], read: Read, shape: tuple[int, ...]) -> Stack:
+    nothing = Stack(np.empty(0, np.int64), np.empty((0, *shape), np.float32))
+    return joined([nothing, *(read(one.tag, shape).before(one.until) for one in tags)])

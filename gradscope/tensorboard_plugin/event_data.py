@@ -6,29 +6,23 @@ A run of gradscope's is a folder of TensorBoard's runs: one per member, and the 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
 
 from tensorboard.context import RequestContext  # type: ignore[import-untyped]
 from tensorboard.data.provider import DataProvider, RunTagFilter  # type: ignore[import-untyped]
 
-from gradscope.renderers.tensorboard_tensors import REPORT
+from gradscope.renderers.tensorboard_form import PLUGIN, REPORT, VERDICT
 from gradscope.renderers.view_document import MemberFacts, document_of, entry_of
-from gradscope.renderers.view_member import Curves, Range
+from gradscope.renderers.view_member import FLOW, Range
 from gradscope.renderers.view_report import Json
-from gradscope.tensorboard_plugin.event_curves import curves_in, tags_of_curves
-from gradscope.tensorboard_plugin.event_tensors import (
-    EVERY_EVENT,
-    TaggedSeries,
-    in_steps,
-    is_ours,
-    joined_sites,
-    joined_units,
-    tagged_series,
-)
-from gradscope.tensorboard_plugin.loader import NAME
+from gradscope.tensorboard_plugin.event_curves import TRAIN, curves_in
+from gradscope.tensorboard_plugin.event_tags import TaggedSeries, is_ours, tagged_series, told_in
+from gradscope.tensorboard_plugin.event_tensors import EVERY_EVENT, Events, Read, Stack, joined_sites, joined_units, stacked
+from gradscope.tensorboard_plugin.kept import Kept
 
 HERE = "."  # TensorBoard's name of the run that is the log folder itself
-FOLDER = "/tensorboard"  # in which a run keeps its event files; no part of its title
+FOLDER = "tensorboard"  # in which a run keeps its event files; no part of its title
 
 
 class NotThere(Exception):
@@ -36,10 +30,10 @@ class NotThere(Exception):
 
 
 class EventData:
-    """The answers to one request."""
+    """The answers to one request; `kept` lasts from one request to the next."""
 
-    def __init__(self, provider: DataProvider, context: RequestContext, experiment: str) -> None:
-        self._provider, self._context, self._experiment = provider, context, experiment
+    def __init__(self, provider: DataProvider, context: RequestContext, experiment: str, kept: Kept) -> None:
+        self._provider, self._context, self._experiment, self._kept = provider, context, experiment, kept
 
     def runs(self) -> list[Json]:
         """Return the list of runs, the one that was written to last first."""
@@ -54,103 +48,153 @@ class EventData:
         if run not in self._members:
             raise NotThere(f"run {run!r}: there are no data of gradscope's; reload TensorBoard, or choose another run")
         told = None
-        if run in self._reports:
-            data = self._tensors(run, [REPORT]).get(REPORT, [])
+        if self._told(run).get("verdict"):
+            data = self._tensors([run], [REPORT]).get(run, {}).get(REPORT, [])
             told = json.loads(data[-1].numpy.item()) if data else None
         return document_of(run, self._title(run), told, self._members[run])
 
     def matrix(self, member: str, statistic: str, wanted: Range) -> bytes:
         """Return a statistic of a member's sites."""
-        series = self._series_of(member)
+        tags, series = self._tags_of(member)
         last = series[-1]
         if statistic not in last.statistics:
             raise NotThere(f"statistic {statistic!r}: expected one of {', '.join(last.statistics)}")
-        tensors = self._tensors(member, [one.sites_tag for one in series])
-        return joined_sites(series, tensors, [statistic]).matrix(statistic, wanted)
+
+        def made() -> bytes:
+            return joined_sites(series, self._reading(member, tags), [statistic]).matrix(statistic, wanted)
+
+        return self._kept.get((self._experiment, member, statistic, wanted), _stamp(tags), made, len)
 
     def waterfall(self, member: str, wanted: Range) -> bytes:
         """Return what a member's gates and weights let through."""
-        series = self._series_of(member)
-        tensors = self._tensors(member, [one.sites_tag for one in series])
-        records = joined_sites(series, tensors)
+        tags, series = self._tags_of(member)
+        flow = [name for name in FLOW if name in series[-1].statistics]
+        records = joined_sites(series, self._reading(member, tags), flow or series[-1].statistics[:1])
         if not records.has_waterfall:
             raise NotThere(f"{member}: the gradient's way was not recorded")
         return records.waterfall(wanted)
 
     def units(self, member: str, site: int, statistic: str, wanted: Range) -> bytes:
         """Return the histories of a site's units."""
-        series = self._series_of(member)
+        tags, series = self._tags_of(member)
         last = series[-1]
         if site >= len(last.sites):
             raise NotThere(f"site {site}: {member} has {len(last.sites)} sites, counted from 0")
         if statistic not in last.unit_statistics:
             raise NotThere(f"statistic {statistic!r}: no history of single units was kept of it")
-        tensors = self._tensors(member, [one.units_tag for one in series])
-        return joined_units(series, tensors, site).columns(site, statistic, wanted)
+        return joined_units(series, self._reading(member, tags), site).columns(site, statistic, wanted)
 
     def series(self, member: str, wanted: Range) -> bytes:
         """Return a member's loss and metric."""
-        last = self._series_of(member)[-1]
-        chosen = RunTagFilter(runs=[member], tags=tags_of_curves(last.arm, last.metric))
+        tags, series = self._tags_of(member)
         found = self._provider.read_scalars(
-            self._context, experiment_id=self._experiment, plugin_name="scalars", downsample=EVERY_EVENT, run_tag_filter=chosen
+            self._context,
+            experiment_id=self._experiment,
+            plugin_name="scalars",
+            downsample=EVERY_EVENT,
+            run_tag_filter=RunTagFilter(runs=[member], tags=[TRAIN]),
         )
-        points = {tag: [(point.step, point.value) for point in in_steps(data)] for tag, data in found.get(member, {}).items()}
-        curves: Curves = curves_in(points, last.arm, last.metric)
-        return curves.columns(wanted)
+        scalars: Events = found.get(member, {}).get(TRAIN, [])
+        return curves_in(tags, self._reading(member, tags), scalars, series[-1].metric).columns(wanted)
 
     @cached_property
     def _listed(self) -> Json:
         """What TensorBoard has of gradscope's, as series by run and tag."""
-        listed: Json = self._provider.list_tensors(self._context, experiment_id=self._experiment, plugin_name=NAME)
-        return listed
+        return self._list(None)
 
     @cached_property
-    def _reports(self) -> dict[str, Json]:
-        """What the tags of the reports tell, by run."""
-        found = {run: json.loads(tags[REPORT].plugin_content) for run, tags in self._listed.items() if REPORT in tags}
-        return {run: told for run, told in found.items() if is_ours(told)}
-
-    @cached_property
-    def _by_member(self) -> dict[str, list[TaggedSeries]]:
-        found = {name: tagged_series(tags) for name, tags in self._listed.items()}
-        return {name: series for name, series in found.items() if series}
+    def _verdicts(self) -> dict[str, Json]:
+        """Title and verdict by run; a tag keeps what its first event told, so they are told by the last one's value."""
+        told = {run: told_in(tags[VERDICT].plugin_content) for run, tags in self._listed.items() if VERDICT in tags}
+        runs = [run for run, one in told.items() if is_ours(one)]
+        read = self._tensors(runs, [VERDICT]) if runs else {}
+        return {run: json.loads(tags[VERDICT][-1].numpy.item()) for run, tags in read.items() if tags.get(VERDICT)}
 
     @cached_property
     def _members(self) -> dict[str, list[MemberFacts]]:
         """The members of each run."""
-        found: dict[str, list[MemberFacts]] = {run: [] for run in self._reports}
-        for name, series in self._by_member.items():
-            last = series[-1]
-            step = max(one.last_step for one in series)
-            facts = MemberFacts(name, last.arm, last.seed, last.sites, last.statistics, last.unit_statistics, step)
-            found.setdefault(_run_of(name), []).append(facts)
+        found: dict[str, list[MemberFacts]] = {run: [] for run, told in self._verdicts.items() if told["verdict"]}
+        for name, tags in self._listed.items():
+            series = tagged_series(tags)
+            if series:
+                found.setdefault(_run_of(name), []).append(_facts(name, series))
         return found
 
-    def _series_of(self, member: str) -> list[TaggedSeries]:
-        if member not in self._by_member:
+    def _tags_of(self, member: str) -> tuple[Json, list[TaggedSeries]]:
+        tags = self._list([member]).get(member, {})
+        series = tagged_series(tags)
+        if not series:
             raise NotThere(f"member {member!r}: there are no data of gradscope's; reload TensorBoard, or choose another run")
-        return self._by_member[member]
+        return tags, series
+
+    def _reading(self, member: str, tags: Json) -> Read:
+        """Return what reads a member's tags."""
+
+        def read(tag: str, shape: tuple[int, ...]) -> Stack:
+            if tag not in tags:
+                return stacked([], shape)
+
+            def made() -> Stack:
+                return stacked(self._tensors([member], [tag]).get(member, {}).get(tag, []), shape)
+
+            return self._kept.get(
+                (self._experiment, member, tag), _stamp({tag: tags[tag]}), made, lambda one: one.values.nbytes
+            )
+
+        return read
 
     def _told(self, run: str) -> Json:
-        return self._reports.get(run, {})
+        return self._verdicts.get(run, {})
 
     def _title(self, run: str) -> str:
-        return str(self._told(run).get("title") or (run.removesuffix(FOLDER) if run != HERE else "this run"))
+        return str(self._told(run).get("title") or _title_of(run))
 
     def _written(self, run: str, members: list[MemberFacts]) -> float:
         names = [run, *(member.member for member in members)]
-        return max((one.max_wall_time for name in names for one in self._listed.get(name, {}).values()), default=0.0)
+        return max((one.max_wall_time or 0.0 for name in names for one in self._listed.get(name, {}).values()), default=0.0)
 
-    def _tensors(self, run: str, tags: list[str]) -> Json:
-        chosen = RunTagFilter(runs=[run], tags=tags)
-        found = self._provider.read_tensors(
-            self._context, experiment_id=self._experiment, plugin_name=NAME, downsample=EVERY_EVENT, run_tag_filter=chosen
+    def _list(self, runs: list[str] | None) -> Json:
+        listed: Json = self._provider.list_tensors(
+            self._context, experiment_id=self._experiment, plugin_name=PLUGIN, run_tag_filter=RunTagFilter(runs=runs)
         )
-        of_run: Json = found.get(run, {})
-        return of_run
+        return listed
+
+    def _tensors(self, runs: list[str], tags: list[str]) -> Json:
+        found: Json = self._provider.read_tensors(
+            self._context,
+            experiment_id=self._experiment,
+            plugin_name=PLUGIN,
+            downsample=EVERY_EVENT,
+            run_tag_filter=RunTagFilter(runs=runs, tags=tags),
+        )
+        return found
+
+
+def _facts(name: str, series: list[TaggedSeries]) -> MemberFacts:
+    last = series[-1]
+    step = max(one.last_step for one in series)
+    return MemberFacts(name, last.arm, last.seed, last.sites, last.statistics, last.unit_statistics, max(step, 0))
+
+
+def _stamp(tags: Mapping[str, object]) -> tuple[object, ...]:
+    """Return what changes when TensorBoard has read more, or less, of the tags."""
+    return tuple(sorted((tag, str(one)) for tag, one in tags.items()))
 
 
 def _run_of(member: str) -> str:
-    """Return the run of gradscope's that a run of TensorBoard's belongs to."""
-    return member.replace("\\", "/").rpartition("/")[0] or HERE
+    """Return the run of gradscope's that a run of TensorBoard's belongs to: both are named as TensorBoard names them."""
+    return _parts(member)[0] or HERE
+
+
+def _title_of(run: str) -> str:
+    """Return what a run is called whose report does not tell."""
+    folder, name = _parts(run)
+    if run == HERE:
+        return "this run"
+    return folder if folder and name == FOLDER else run
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Return the folder of a run's name, empty where there is none, and the rest; on Windows there are backslashes."""
+    place = max(name.rfind("/"), name.rfind("\\"))
+    return name[: max(place, 0)], name[place + 1 :]

@@ -2,57 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gradscope.renderers.tensorboard_tensors import FORM, SITES, UNITS
 from gradscope.renderers.view_member import MemberRecords, UnitRecords, sampled_units
-from gradscope.renderers.view_sites import SiteFacts
+from gradscope.tensorboard_plugin.event_tags import TaggedSeries
 from gradscope.trace import FloatArray, IntArray
 
-NUMBERED = re.compile(rf"{SITES}(\d*)")
 EVERY_EVENT = 1_000_000  # all that TensorBoard has kept: it would choose from more by chance
-
 
 Events = Sequence[Any]
 """Of one tag, as TensorBoard's data provider gives them: each has a step and a value. Its classes have no annotations."""
 
 
-@dataclass(frozen=True)
-class TaggedSeries:
-    """A member's tags with one and the same sites, and what they tell of themselves."""
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A tag's events as arrays."""
 
-    sites_tag: str
-    units_tag: str
-    arm: str
-    seed: int
-    metric: str
-    sites: Sequence[SiteFacts]
-    statistics: Sequence[str]
-    unit_statistics: Sequence[str]
-    kept: Sequence[int]  # units of each site
-    last_step: int
+    steps: IntArray
+    values: FloatArray  # [event, ...]
 
-
-def tagged_series(tags: Mapping[str, Any]) -> list[TaggedSeries]:
-    """Return what TensorBoard's list of a run's tags tells, in the order in which they were begun.
-
-    What a newer gradscope has written in another form is left out.
-    """
-    found = [NUMBERED.fullmatch(tag) for tag in tags]
-    numbers = sorted((int(match[1] or 0), match[1]) for match in found if match)
-    series = [(json.loads(tags[SITES + number].plugin_content), number) for _, number in numbers]
-    return [_series(tags, number, told) for told, number in series if is_ours(told)]
+    def before(self, until: int | None) -> Stack:
+        """Return those before a step; all where None is given."""
+        if until is None:
+            return self
+        kept = self.steps < until
+        return Stack(self.steps[kept], self.values[kept])
 
 
-def is_ours(told: Mapping[str, Any]) -> bool:
-    """Tell whether what a tag tells of itself is of the form that is read here."""
-    return told.get("form") == FORM
+Read = Callable[[str, tuple[int, ...]], Stack]
+"""From a tag and the shape of one tensor to its events."""
+
+
+def stacked(data: Events, shape: tuple[int, ...]) -> Stack:
+    """Return a tag's events; one of another shape was not written by us."""
+    fit = [datum for datum in data if datum.numpy.shape == shape]
+    values = np.stack([datum.numpy for datum in fit]) if fit else np.empty((0, *shape), np.float32)
+    return Stack(np.array([datum.step for datum in fit], np.int64), values)
 
 
 def in_steps(data: Events) -> list[Any]:
@@ -61,12 +50,22 @@ def in_steps(data: Events) -> list[Any]:
     return [by_step[step] for step in sorted(by_step)]
 
 
-def joined_sites(series: Sequence[TaggedSeries], tensors: Mapping[str, Any], only: Sequence[str] = ()) -> MemberRecords:
+def joined(stacks: Sequence[Stack]) -> Stack:
+    """Return the events of all in the order of their steps, of one step the last."""
+    steps = np.concatenate([one.steps for one in stacks])
+    values = np.concatenate([one.values for one in stacks])
+    found, from_the_end = np.unique(steps[::-1], return_index=True)
+    if len(found) == len(steps) and np.array_equal(found, steps):
+        return Stack(steps, values)
+    return Stack(found, values[len(steps) - 1 - from_the_end])
+
+
+def joined_sites(series: Sequence[TaggedSeries], read: Read, only: Sequence[str] = ()) -> MemberRecords:
     """Return a member's records, with the sites that its last tag has; NaN where an earlier tag does not have one.
 
     Args:
         series: what the tags tell.
-        tensors: their events.
+        read: their events.
         only: statistics; all where none is named.
     """
     last = series[-1]
@@ -74,19 +73,19 @@ def joined_sites(series: Sequence[TaggedSeries], tensors: Mapping[str, Any], onl
     statistics = list(only or last.statistics)
     blocks = []
     for one in series:
-        steps, values = _stacked(tensors.get(one.sites_tag, ()), (len(one.sites), len(one.statistics)))
-        block = np.full((len(steps), len(names), len(statistics)), np.nan, np.float32)
+        stack = read(one.sites_tag, (len(one.sites), len(one.statistics))).before(one.until)
+        block = np.full((len(stack.steps), len(names), len(statistics)), np.nan, np.float32)
         shared = [i for i, site in enumerate(one.sites) if site["name"] in names]
         rows = [names.index(one.sites[i]["name"]) for i in shared]
         for column, statistic in enumerate(statistics):
             if statistic in one.statistics:
-                block[:, rows, column] = values[:, shared, one.statistics.index(statistic)]
-        blocks.append((steps, block))
-    steps, table = _joined(blocks)
-    return MemberRecords(last.sites, steps, {name: table[:, :, i] for i, name in enumerate(statistics)})
+                block[:, rows, column] = stack.values[:, shared, one.statistics.index(statistic)]
+        blocks.append(Stack(stack.steps, block))
+    table = joined(blocks)
+    return MemberRecords(last.sites, table.steps, {name: table.values[:, :, i] for i, name in enumerate(statistics)})
 
 
-def joined_units(series: Sequence[TaggedSeries], tensors: Mapping[str, Any], site: int) -> UnitRecords:
+def joined_units(series: Sequence[TaggedSeries], read: Read, site: int) -> UnitRecords:
     """Return the histories of the units of one of the last tag's sites."""
     last = series[-1]
     name, units, kept = last.sites[site]["name"], last.sites[site]["units"], last.kept[site]
@@ -94,42 +93,11 @@ def joined_units(series: Sequence[TaggedSeries], tensors: Mapping[str, Any], sit
     for one in series:
         names = [facts["name"] for facts in one.sites]
         place = names.index(name) if name in names else -1
-        if place < 0 or one.kept[place] != kept or one.unit_statistics != last.unit_statistics:
+        if place < 0 or one.kept[place : place + 1] != [kept] or one.unit_statistics != last.unit_statistics:
             continue
-        steps, values = _stacked(tensors.get(one.units_tag, ()), (len(one.unit_statistics), sum(one.kept)))
+        stack = read(one.units_tag, (len(one.unit_statistics), sum(one.kept))).before(one.until)
         start = sum(one.kept[:place])
-        blocks.append((steps, values[:, :, start : start + kept].astype(np.float32)))
-    steps, table = _joined(blocks)
-    histories = {statistic: table[:, i] for i, statistic in enumerate(last.unit_statistics)}
-    return UnitRecords(units, sampled_units(units, kept), steps, histories)
-
-
-def _series(tags: Mapping[str, Any], number: str, told: Mapping[str, Any]) -> TaggedSeries:
-    of_units = json.loads(tags[UNITS + number].plugin_content) if UNITS + number in tags else {"kept": [], "statistics": []}
-    return TaggedSeries(
-        sites_tag=SITES + number,
-        units_tag=UNITS + number,
-        arm=told["arm"],
-        seed=told["seed"],
-        metric=told["metric"],
-        sites=told["sites"],
-        statistics=told["statistics"],
-        unit_statistics=of_units["statistics"],
-        kept=of_units["kept"],
-        last_step=tags[SITES + number].max_step,
-    )
-
-
-def _stacked(data: Events, shape: tuple[int, ...]) -> tuple[IntArray, FloatArray]:
-    """Return the steps of a tag's events and their values, [event, ...]; one of another shape was not written by us."""
-    fit = [datum for datum in data if datum.numpy.shape == shape]
-    values = np.stack([datum.numpy for datum in fit]) if fit else np.empty((0, *shape), np.float32)
-    return np.array([datum.step for datum in fit], np.int64), values
-
-
-def _joined(blocks: Sequence[tuple[IntArray, FloatArray]]) -> tuple[IntArray, FloatArray]:
-    """Return the blocks' records in the order of their steps, of one step the last."""
-    steps = np.concatenate([steps for steps, _ in blocks])
-    values = np.concatenate([values for _, values in blocks])
-    found, from_the_end = np.unique(steps[::-1], return_index=True)
-    return found, values[len(steps) - 1 - from_the_end]
+        blocks.append(Stack(stack.steps, stack.values[:, :, start : start + kept].astype(np.float32)))
+    table = joined(blocks)
+    histories = {statistic: table.values[:, i] for i, statistic in enumerate(last.unit_statistics)}
+    return UnitRecords(units, sampled_units(units, kept), table.steps, histories)

@@ -15,9 +15,10 @@ from gradscope.tensorboard_plugin.loader import NAME
 if TYPE_CHECKING:
     from gradscope.renderers.view_member import Range
     from gradscope.tensorboard_plugin.event_data import EventData
+    from gradscope.tensorboard_plugin.kept import Kept
 
 STATIC = Path(__file__).parent / "static"
-TYPES = {".js": "text/javascript", ".css": "text/css", ".txt": "text/plain", ".svg": "image/svg+xml"}
+TYPES = {".js": "text/javascript", ".css": "text/css"}
 MOST_COLUMNS = 4000
 
 WsgiApp = Callable[..., Any]
@@ -34,6 +35,7 @@ class GradscopePlugin(TBPlugin):  # type: ignore[misc]
 
     def __init__(self, context: TBContext) -> None:
         self._provider = context.data_provider
+        self._kept: Kept | None = None  # made when the tab is looked at
 
     def is_active(self) -> bool:
         """Leave it to TensorBoard to look whether there is data of ours."""
@@ -68,9 +70,11 @@ class GradscopePlugin(TBPlugin):  # type: ignore[misc]
             from tensorboard import plugin_util  # type: ignore[import-untyped]  # it warns of itself when it is imported
 
             from gradscope.tensorboard_plugin.event_data import EventData, NotThere
+            from gradscope.tensorboard_plugin.kept import Kept
 
+            self._kept = self._kept or Kept()
             context = plugin_util.context(request.environ)
-            data = EventData(self._provider, context, plugin_util.experiment_id(request.environ))
+            data = EventData(self._provider, context, plugin_util.experiment_id(request.environ), self._kept)
             try:
                 found = answer(data, request)
             except WrongArguments as error:

@@ -26,10 +26,12 @@ from gradscope.errors import WriteError
 from gradscope.renderers.tensorboard import TensorBoardLog
 from gradscope.renderers.tensorboard_file import EventFile, scalar_summary
 from gradscope.renderers.tensorboard_scalars import loss_scalars, record_scalars, share_at_input
+from gradscope.renderers.view_statistics import site_statistics
 from gradscope.trace import Task, Trace
 
 ARMS = ("control", "batchnorm-last", "batchnorm-all", "reseed")
 ALL = {"scalars": 0, "tensors": 0}
+OURS = {"gradscope/report", "gradscope/verdict"}
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -85,7 +87,8 @@ def test_values_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
 
 
 def test_one_event_holds_all_scalars_of_a_step() -> None:
-    records = list(record_scalars(reports.trace(), -1))
+    trace = reports.trace()
+    records = list(record_scalars(trace, 0, site_statistics(trace)))
     assert len(records) == 6
     assert all(len(scalars) > 30 for _, scalars in records)
 
@@ -154,7 +157,7 @@ def test_a_watched_loop_without_loss_and_metric(name: str, tmp_path: Path) -> No
     assert not [tag for tag in tags if tag.startswith("/") or tag.endswith("/test")]
     assert "site/encoder.blocks.0.relu@model.py:131#2/remaining" in tags
     assert [step for step, _ in points(tmp_path / "run-0", "gradient/share_at_input")] == list(range(20))
-    assert set(root.Tags()["tensors"]) == {"diagnosis", "gradscope/report", "custom_scalars__config__"}  # no table of one run
+    assert set(root.Tags()["tensors"]) == {"diagnosis", *OURS, "custom_scalars__config__"}  # no table of one run
     assert "_hparams_/session_start_info" not in run.summary_metadata
 
 
@@ -192,7 +195,7 @@ def test_finish_writes_text_hparams_and_layout(tmp_path: Path) -> None:
     text = root.Tensors("diagnosis")[0].tensor_proto
     assert not text.tensor_shape.dim
     assert text.string_val[0].decode().startswith("# SICK")
-    assert set(root.Tags()["tensors"]) == {"diagnosis", "gradscope/report", "_hparams_/experiment", "custom_scalars__config__"}
+    assert set(root.Tags()["tensors"]) == {"diagnosis", *OURS, "_hparams_/experiment", "custom_scalars__config__"}
     run = read(tmp_path / "batchnorm-last-2")
     assert run.Scalars("result/effect")[0].value == pytest.approx(0.97 - 0.31)
     assert {"_hparams_/session_start_info", "_hparams_/session_end_info"} <= set(run.summary_metadata)

@@ -15,6 +15,8 @@ from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
 from tensorboard.util import tensor_util
 
 from gradscope.renderers.tensorboard import TensorBoardLog
+from gradscope.renderers.tensorboard_curves import CurvesWritten, curve_events
+from gradscope.renderers.tensorboard_form import EVALUATIONS, FORM, LOSS, REPORT, SITES, UNITS, VERDICT, Author
 from gradscope.renderers.tensorboard_tensors import (
     ALL_SITES,
     ALL_UNITS,
@@ -22,9 +24,7 @@ from gradscope.renderers.tensorboard_tensors import (
     LATER_UNITS,
     MOST_UNITS,
     MOST_VALUES,
-    REPORT,
-    SITES,
-    UNITS,
+    Batch,
     Written,
     is_written,
     tensor_events,
@@ -32,20 +32,33 @@ from gradscope.renderers.tensorboard_tensors import (
 from gradscope.renderers.view_statistics import UNITS_SHOWN, site_statistics
 from gradscope.rules.examples import example
 from gradscope.tensorboard_plugin.loader import SAMPLES
-from gradscope.trace import Site
+from gradscope.trace import Site, Trace
 
 
 def read(folder: Path) -> EventAccumulator:
     return EventAccumulator(str(folder), size_guidance={"tensors": 0, "scalars": 0}).Reload()
 
 
-def tensors(folder: Path, tag: str) -> tuple[list[int], Any]:
-    events = read(folder).Tensors(tag)
+AUTHOR = Author("control", 1, "accuracy", 0)
+
+
+def batch(trace: Trace, first: int = 0) -> Batch:
+    return Batch(trace, first, site_statistics(trace, first))
+
+
+def only(folder: Path, name: str) -> str:
+    """The one tag of a name; what follows it in the tag is the number of who began it."""
+    (tag,) = [tag for tag in read(folder).Tags()["tensors"] if tag.rstrip("0123456789") == name]
+    return tag
+
+
+def tensors(folder: Path, name: str) -> tuple[list[int], Any]:
+    events = read(folder).Tensors(only(folder, name))
     return [event.step for event in events], np.stack([tensor_util.make_ndarray(event.tensor_proto) for event in events])
 
 
-def told(folder: Path, tag: str) -> Any:
-    metadata = read(folder).SummaryMetadata(tag)
+def told(folder: Path, name: str) -> Any:
+    metadata = read(folder).SummaryMetadata(only(folder, name))
     assert metadata.data_class == DATA_CLASS_TENSOR
     assert metadata.plugin_data.plugin_name == "gradscope"
     return json.loads(metadata.plugin_data.content)
@@ -101,7 +114,51 @@ def test_the_report_is_one_text(tmp_path: Path) -> None:
     log.finish(reports.sick())
     (event,) = read(tmp_path).Tensors(REPORT)
     assert json.loads(event.tensor_proto.string_val[0])["report"] == json.loads(reports.sick().to_json())
-    assert told(tmp_path, REPORT) == {"form": 1, "title": "sigmoid-relu", "verdict": "sick"}
+    assert told(tmp_path, REPORT) == {"form": FORM}
+
+
+def test_a_run_has_no_verdict_until_it_has_one(tmp_path: Path) -> None:
+    log = TensorBoardLog(tmp_path)
+    log.update([reports.trace()])
+    log.update([reports.trace()])
+    log.finish(reports.sick())
+    verdicts = [json.loads(event.tensor_proto.string_val[0]) for event in read(tmp_path).Tensors(VERDICT)]
+    assert verdicts == [{"title": None, "verdict": None}, {"title": "sigmoid-relu", "verdict": "sick"}]
+
+
+def test_losses_are_told_at_recorded_steps_finite_or_not(tmp_path: Path) -> None:
+    whole = reports.trace()
+    whole.loss[20], whole.loss[33], whole.loss[40] = np.nan, np.nan, np.inf
+    log = TensorBoardLog(tmp_path)
+    for records, losses in ((1, 0), (2, 15), (3, 15), (5, 50), (6, 60)):
+        log.update([reports.shortened(whole, records, losses)])
+    log.update([whole])
+    steps, values = tensors(tmp_path / "control-1", LOSS)
+    assert steps == whole.steps.tolist()
+    assert np.array_equal(values, whole.loss[whole.steps], equal_nan=True)
+    steps, values = tensors(tmp_path / "control-1", EVALUATIONS)
+    assert (steps, values.tolist()) == ([50], [[0.5, 1.5]])
+
+
+def test_losses_of_many_records_are_thinned() -> None:
+    trace = replace(reports.trace(), steps=np.arange(20_000), loss=np.ones(20_000, np.float32))
+    events, written = curve_events(trace, AUTHOR, CurvesWritten())
+    assert ALL_SITES < len(events) < SAMPLES
+    assert (written.losses, written.step) == (20_000, 19_999)
+
+
+def test_the_last_record_is_written_at_the_end(tmp_path: Path) -> None:
+    whole = reports.trace(records=ALL_UNITS + LATER_UNITS)
+    log = TensorBoardLog(tmp_path)
+    log.update([reports.shortened(whole, ALL_UNITS, 0)])
+    log.update([whole])
+    left_out = whole.steps[-1]
+    assert left_out not in tensors(tmp_path / "control-1", UNITS)[0]
+    log.finish(reports.sick())
+    steps, values = tensors(tmp_path / "control-1", UNITS)
+    assert (steps[-1], steps.count(left_out)) == (left_out, 1)
+    assert np.allclose(values[-1, UNITS_SHOWN.index("closed_frac"), :4], whole.unit_statistics["closed_frac"][0][-1], rtol=1e-3)
+    assert tensors(tmp_path / "control-1", SITES)[0].count(left_out) == 1
 
 
 def test_of_wide_and_many_sites_few_units_are_written() -> None:
@@ -110,7 +167,7 @@ def test_of_wide_and_many_sites_few_units_are_written() -> None:
         wide = {name: tuple(np.zeros((1, units), np.float32) for _ in trace.sites) for name in UNITS_SHOWN}
 
         changed = tuple(Site(site.name, np.zeros(units, bool), np.zeros(units, bool)) for site in trace.sites)
-        ((_, _), (_, summary)), _ = tensor_events(replace(trace, sites=changed, unit_statistics=wide), -1, Written())
+        ((_, _), (_, summary)), _ = tensor_events(batch(replace(trace, sites=changed, unit_statistics=wide)), AUTHOR, Written())
         numbers: list[int] = json.loads(summary.value[0].metadata.plugin_data.content)["kept"]
         assert len(summary.value[0].tensor.tensor_content) == 2 * 3 * sum(numbers)
         return numbers
@@ -132,5 +189,5 @@ def test_a_hundred_thousand_records_are_thinned_below_what_tensorboard_keeps(all
 
 
 def test_a_trace_without_sites_or_records_has_no_tensors() -> None:
-    assert tensor_events(example(()), -1, Written()) == ([], Written())
-    assert tensor_events(example(records=3), 2, Written()) == ([], Written())
+    assert tensor_events(batch(example(())), AUTHOR, Written()) == ([], Written())
+    assert tensor_events(batch(example(records=3), 3), AUTHOR, Written()) == ([], Written())

@@ -12,7 +12,9 @@ from board import LOADERS, Board, board
 
 from gradscope.renderers.tensorboard import TensorBoardLog
 from gradscope.renderers.tensorboard_file import EventFile
-from gradscope.renderers.tensorboard_tensors import Written, tensor_events
+from gradscope.renderers.tensorboard_form import Author
+from gradscope.renderers.tensorboard_tensors import Batch, Written, tensor_events
+from gradscope.renderers.view_statistics import site_statistics
 from gradscope.rules.examples import example
 from gradscope.tensorboard_plugin.loader import SAMPLES
 from gradscope.trace import Trace
@@ -31,8 +33,9 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """100,000 recorded steps, each an event; and a run that was resumed at step 15 from a checkpoint, after step 19."""
     folder = tmp_path_factory.mktemp("logs")
     trace = example(("shuts",), records=1)
-    ((_, first), *_), written = tensor_events(trace, -1, Written())
-    ((_, later), *_), _ = tensor_events(replace(trace, steps=trace.steps + 1), 0, written)
+    author, batch = Author("control", 1, "accuracy", 0), Batch(trace, 0, site_statistics(trace))
+    ((_, first), *_), written = tensor_events(batch, author, Written())
+    ((_, later), *_), _ = tensor_events(batch, author, written)
     EventFile(folder / "long" / "control-1").append((step, later if step else first) for step in range(STEPS))
     TensorBoardLog(folder / "resumed").update([resumed(0, 20, 1.0)])
     TensorBoardLog(folder / "resumed").update([resumed(15, 10, 2.0)])

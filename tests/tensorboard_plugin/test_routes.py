@@ -126,6 +126,24 @@ def test_series_are_loss_and_metric(tab: Board) -> None:
     assert found["metric_name"] == "accuracy"
 
 
+def test_a_loss_that_is_not_finite_is_told_where_it_was_recorded(tmp_path: Path) -> None:
+    """TensorBoard's own scalars leave it out: between the records nothing is known of it."""
+    trace = sick_trace()
+    trace.loss[25:] = np.nan
+    trace.loss[50] = np.inf
+    TensorBoardLog(tmp_path / "diverged").update([trace])
+    with board(tmp_path) as found:
+        series = found.arrays("series", member="diverged/control-1")
+        losses = dict(zip(series["loss_steps"].tolist(), series["loss"].tolist(), strict=True))
+        assert np.allclose([losses[step] for step in range(25)], trace.loss[:25])
+        assert np.isnan([losses[step] for step in (30, 40)]).all()
+        assert losses[50] == np.inf
+        later = found.arrays("series", member="diverged/control-1", **{"from": 33, "to": 45})
+        assert later["loss_steps"].tolist() == [30, 40]  # what was told last before the range too
+        few = found.arrays("series", member="diverged/control-1", width=4)
+        assert {0, 10, 20, 30, 40, 50} <= set(few["loss_steps"].tolist()) < set(series["loss_steps"].tolist())
+
+
 @pytest.mark.parametrize(
     ("path", "arguments", "code", "text"),
     [
