@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from gradscope.renderers.html_causes import HEADS, cause_rows, cause_title
 from gradscope.renderers.picture import caption, finite, left_behind, missing
 from gradscope.renderers.verdict import headline, remedy
+from gradscope.renderers.view_report import Json
 from gradscope.renderers.wording import (
     basis,
     decimals,
@@ -68,8 +70,20 @@ def _findings(report: Report) -> Iterator[str]:
     yield _table("Findings", ["code", "finding", "role", "since step", "evidence"], map(_finding, ordered[:MOST_FINDINGS]))
     if len(ordered) > MOST_FINDINGS:
         yield f"<p>{len(ordered) - MOST_FINDINGS} further findings are in report.json.</p>"
+    tested: list[Json] = []
     for finding in (starts or ordered)[:MOST_CAUSES]:
         yield f"<p>{escape(place(finding))}: {escape(finding.text)}. Cause: {escape(finding.cause)}</p>"
+        found = finding.model_dump(mode="json").get("tested")
+        if found and found not in tested:  # several findings at one place share a cause
+            tested.append(found)
+            yield _tested(found)
+
+
+def _tested(found: Json) -> str:
+    """Return what interventions showed of a cause; the reason where none was made."""
+    if not found.get("interventions"):
+        return f"<p>{escape(found.get('reason') or '')}</p>"
+    return _table(cause_title(found), HEADS, [[escape(text) for text in row] for row in cause_rows(found)])
 
 
 def _finding(finding: Finding) -> list[str]:
@@ -80,7 +94,8 @@ def _finding(finding: Finding) -> list[str]:
 def _fixes(report: Report) -> str:
     digits, control = decimals(report), report.control
     rows = [["control", fixed(control.mean, digits) if control else "", "", "", ""]]
-    for fix in report.fixes:
+    placebo = getattr(report, "placebo", None)  # reports of before that have none
+    for fix in [*report.fixes, *([placebo] if placebo else [])]:
         name = f"{fix.fix} (recommended)" if fix.fix == report.recommended else fix.fix
         cleared = f"; cleared {listed(fix.cleared)}" if fix.cleared else ""
         effect = fixed(fix.effect, digits, sign=True)
