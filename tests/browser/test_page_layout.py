@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from shown_pages import drawn
 
 OVER = """() => {
   const seen = (node) => node.checkVisibility() && node.getBoundingClientRect().width > 0;
@@ -34,7 +35,7 @@ def test_nothing_is_wide_cut_or_covered(name: str, theme: str, report_page: Call
     page = report_page(name, theme=theme)
     for width in (1280, 800):
         page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(700)
+        drawn(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(OVER.replace("GROUPS", TEXTS)) == []
         assert page.evaluate(CUT) == []
@@ -52,5 +53,5 @@ def test_what_covers_or_cuts_would_be_found(report_page: Callable[..., Any]) -> 
 def test_panels_follow_the_windows_width(report_page: Callable[..., Any]) -> None:
     page = report_page(width=1280)
     page.set_viewport_size({"width": 800, "height": 900})
-    page.wait_for_timeout(700)
+    drawn(page)
     assert page.locator("#map canvas").first.bounding_box()["width"] > 500

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -45,6 +46,11 @@ def test_the_pages_files_are_in_the_wheel() -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert "gradscope" in wheel["packages"]
     assert "exclude" not in wheel
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("what is ignored is known in a git checkout only")
+    paths = [f"gradscope/tensorboard_plugin/static/{name}" for name in files]
+    told = subprocess.run(["git", "check-ignore", "--no-index", *paths, "runs/a"], cwd=ROOT, capture_output=True, text=True)
+    assert told.stdout.splitlines() == ["runs/a"]  # which is ignored, so that this can fail
 
 
 def test_tensorboard_starts_with_it_without_torch_pydantic_and_rich() -> None:
