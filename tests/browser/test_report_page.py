@@ -9,6 +9,7 @@ import made_pages
 import numpy as np
 import pytest
 import reports
+from shown_pages import drawn, until
 
 from gradscope.renderers.heat_colors import VIRIDIS
 from gradscope.renderers.view_statistics import STATISTICS
@@ -18,7 +19,7 @@ Open = Callable[..., Any]
 CONTROL = made_pages.traces()[0]
 STEPS = CONTROL.steps.tolist()
 TOP = 2  # the site at the loss, which is drawn first
-INFINITE = (214, 0, 110)
+INFINITE, ZERO = (214, 0, 110), (213, 94, 0)
 FOCUSED = """() => {
   const { id, className, tagName } = document.activeElement;
   return [id || className || tagName, getComputedStyle(document.activeElement).outlineStyle];
@@ -42,19 +43,10 @@ def cell(page: Any, site: int, record: int, pane: int = 0) -> tuple[int, ...]:
     return tuple(canvas.evaluate(script, [TOP - site, record, len(CONTROL.sites), len(STEPS)])[:3])
 
 
-def until(page: Any, condition: str) -> None:
-    """Wait for a condition; the page's own policy forbids the driver's way to do it."""
-    for _ in range(300):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(condition)
-
-
 def show(page: Any, **choices: str) -> None:
     for name, value in choices.items():
         page.locator(f"#{name}").select_option(value)
-        page.wait_for_timeout(100)
+        drawn(page)
 
 
 def test_verdict_says_where_it_starts_and_what_cures_it(report_page: Open) -> None:
@@ -109,7 +101,7 @@ def test_what_is_not_finite_has_a_colour_of_its_own(report_page: Open) -> None:
     page = report_page()
     show(page, beside="", statistic="grad_rms", scale="log")
     assert cell(page, 1, 1) == INFINITE
-    assert cell(page, 2, 1) == (0, 0, 0)
+    assert cell(page, 2, 1) == ZERO
     hatched = cell(page, 0, 1)
     assert max(hatched) - min(hatched) < 8
     key = page.locator("#map .key").inner_text()
@@ -204,6 +196,47 @@ def test_keys_move_one_cursor_in_all_panels(report_page: Open) -> None:
     assert page.locator("#waterfall .stage.chosen .name").first.inner_text() == "2.sigmoid"
     page.keyboard.press("Home")
     assert chosen(page)["step"] == "step 0 of 50"
+
+
+def test_keys_choose_a_range_and_leave_out_marks_beyond_it(report_page: Open) -> None:
+    page = report_page()
+    marks = page.locator("#map .pane").first.locator(".mark")
+    assert any("from step 0" in mark.get_attribute("title") for mark in marks.all())
+    page.locator("#map .field").first.focus()
+    for key in ("Home", "ArrowRight", "["):
+        page.keyboard.press(key)
+    drawn(page)
+    labels = page.locator("#map .pane").first.locator(".step-label")
+    assert [label.inner_text() for label in labels.all()] == ["10", "20", "30", "40", "50"]
+    assert marks.count() == 0  # they stand at the steps 0 and 4
+    page.locator("#step").fill("1")
+    page.locator("#map .field").first.focus()
+    page.keyboard.press("]")
+    drawn(page)
+    assert [label.inner_text() for label in labels.all()] == ["10", "20"]
+    assert chosen(page)["step"] == "step 20 of 50"
+
+
+def test_keys_go_from_unit_to_unit(report_page: Open) -> None:
+    page = report_page()
+    show(page, site="1.relu", **{"unit-statistic": "closed_frac"})
+    page.locator("#units .field").first.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    values = CONTROL.unit_statistics["closed_frac"][0]
+    unit = np.argsort(-values[-1])[1]
+    text = page.locator("#units .readout").first.inner_text()
+    assert text.startswith(f"1.relu, unit {unit}, step 0, Closed: ")
+    assert float(text.rpartition(" ")[2]) == pytest.approx(values[0, unit], rel=0.1)
+
+
+def test_the_loss_is_the_one_of_the_step(report_page: Open) -> None:
+    page = report_page()
+    for place, step in ((0, 0), (3, 30)):
+        page.locator("#step").fill(str(place))
+        text = page.locator("#map .says").first.inner_text()
+        assert float(text.split("loss ")[1].split()[0]) == pytest.approx(CONTROL.loss[step], rel=0.06)
+        assert "(step" not in text
 
 
 def test_keys_reach_everything_and_show_where_they_are(report_page: Open) -> None:

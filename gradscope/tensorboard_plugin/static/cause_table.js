@@ -36,10 +36,13 @@ function back({ works, brings_gradient: gradient, brings_loss: loss }) {
 }
 
 function share(values) {
-  return values?.length ? `${Math.round(100 * mean(values))} %` : "";
+  if (!values?.length) return "";
+  const reached = mean(values);
+  return reached === null ? number(reached) : `${Math.round(100 * reached)} %`;
 }
 
+/** Return the mean of what is known, null where nothing is. */
 function mean(values) {
   const known = values.filter((value) => value !== null);
-  return known.reduce((sum, value) => sum + value, 0) / known.length;
+  return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
 }

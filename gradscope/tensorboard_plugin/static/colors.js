@@ -14,8 +14,8 @@ export const VIRIDIS = [
 ];
 /** Of a value that is not finite: on no place of the scale, to no kind of eye. */
 export const INFINITE = [214, 0, 110];
-/** Of a zero on a log scale, which has no place for it. */
-export const ZERO = [0, 0, 0];
+/** Of a zero on a log scale, which has no place for it: nothing like the smallest value, not in cells too small for a sign either. */
+export const ZERO = [213, 94, 0];
 
 /** Return red, green and blue of a place from 0 to 1 on the scale. */
 export function viridis(place) {

@@ -35,6 +35,13 @@ export function refill(container, ...children) {
   if (place >= 0) all()[place]?.focus({ preventScroll: true });
 }
 
+/** Replace the children of `container` by what was made anew: the focus and what was unfolded stay where they were. */
+export function swap(container, ...children) {
+  const unfolded = [...container.querySelectorAll("details")].map(({ open }) => open);
+  refill(container, ...children);
+  container.querySelectorAll("details").forEach((one, i) => (one.open = unfolded[i] ?? one.open));
+}
+
 /** Return the children of a choice: one option for each of `[value, text]`. */
 export function options(pairs, chosen) {
   return pairs.map(([value, text]) => element("option", { value, selected: value === chosen }, text));

@@ -16,7 +16,7 @@ export function embeddedSource(payload) {
   async function columns(key, range = {}, statistic = null) {
     const pack = await whole(key);
     if (statistic && !(statistic in pack)) throw new Error(`${statistic} is not in this file`);
-    const answer = statistic ? { ...pack, values: pack[statistic], statistic } : pack;
+    const answer = statistic ? { ...pack, values: pack[statistic], statistic, rare: pack.rare[statistic] ?? [] } : pack;
     return binned(within(answer, range), range.width ?? Infinity);
   }
 

@@ -30,7 +30,7 @@ export function seedPicture(fix, control, axis) {
   const height = Math.max(20, each * rows.length + 6);
   const chance = control?.chance;
   const text = fix.pairs
-    ? fix.pairs.map((pair) => `seed ${pair.seed}: ${fixed(pair.control)} to ${fixed(pair.value)}`).join("; ")
+    ? fix.pairs.map(pairText).join("; ")
     : `values ${fix.values.map((value) => fixed(value)).join(", ")}`;
   return svg(
     "svg",
@@ -41,6 +41,11 @@ export function seedPicture(fix, control, axis) {
   );
 }
 
+function pairText({ seed: name, control, value }) {
+  const way = value === null ? fixed(control) : `${fixed(control)} to ${fixed(value)}`;
+  return name === null ? way : `seed ${name}: ${way}`;
+}
+
 function seed({ control, value }, axis, y) {
   const known = (number) => number !== null && number !== undefined && Number.isFinite(number);
   const way = known(control) && known(value) ? svg("line", { class: "way", x1: axis.x(control), x2: axis.x(value), y1: y, y2: y }) : null;
@@ -48,9 +53,10 @@ function seed({ control, value }, axis, y) {
   return [way, ring, known(value) ? svg("circle", { class: "value", cx: axis.x(value), cy: y, r: 3 }) : null];
 }
 
-/** Return the control's own seeds as rings on the metric's axis. */
-export function controlPicture(control, axis) {
-  return seedPicture({ pairs: control.values.map((value, i) => ({ seed: i + 1, control: value, value: null })), values: []}, control, axis);
+/** Return the control's own seeds as rings on the metric's axis; `seeds` are their numbers, where they are known. */
+export function controlPicture(control, axis, seeds = []) {
+  const known = seeds.length === control.values.length;
+  return seedPicture({ pairs: control.values.map((value, i) => ({ seed: known ? seeds[i] : null, control: value, value: null })), values: [] }, control, axis);
 }
 
 /** Return the effect as a point on its interval, beside the line of no effect. */

@@ -28,7 +28,7 @@ export function fixesPanel(view) {
   return made;
 }
 
-function drawn({ fixes, control, recommended }, width) {
+function drawn({ fixes, control, recommended, report }, width) {
   const narrow = width < NARROW;
   const free = narrow ? width : width - NAMES - BESIDE;
   const digits = decimals(fixes);
@@ -36,7 +36,7 @@ function drawn({ fixes, control, recommended }, width) {
   const effect = new Axis([0, ...fixes.flatMap((fix) => [fix.effect, ...(fix.interval ?? [])])], Math.floor(free * (narrow ? 1 : 0.44)));
   return [
     heads(control, metric, effect, digits),
-    control ? controlRow(control, metric, digits) : null,
+    control ? controlRow(control, metric, digits, report?.setting?.seeds) : null,
     ...fixes.map((fix) => row(fix, control, metric, effect, digits, fix.fix === recommended)),
   ].filter(Boolean);
 }
@@ -66,9 +66,9 @@ function picture(axis, ...content) {
   return element("div", { class: "fix-picture", style: `width: ${axis.width}px` }, content);
 }
 
-function controlRow(control, metric, digits) {
+function controlRow(control, metric, digits, seeds) {
   const name = element("div", { class: "fix-name" }, element("b", {}, "control"), element("div", { class: "mean" }, `mean ${fixed(control.mean, digits)}`));
-  return element("div", { class: "fix control" }, name, picture(metric, controlPicture(control, metric)));
+  return element("div", { class: "fix control" }, name, picture(metric, controlPicture(control, metric, seeds)));
 }
 
 function row(fix, control, metric, effect, digits, recommended) {

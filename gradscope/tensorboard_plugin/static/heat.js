@@ -19,6 +19,7 @@ export function drawHeat(canvas, { values, columns, order, scale, width, height 
   canvas.height = Math.max(1, Math.round(height * ratio));
   canvas.style.width = `${width}px`;
   canvas.style.height = `${height}px`;
+  if (!columns || !order.length) return;
   const context = canvas.getContext("2d");
   const paint = { values, columns, order, shade: shading(scale), hatch: hatching(context) };
   const side = Math.min(width / columns, height / order.length);

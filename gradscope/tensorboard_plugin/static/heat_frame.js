@@ -14,7 +14,7 @@ const DRAGGED = 8; // CSS pixels of the pointer's way that make a drag
  * The frame. Its owner calls `draw`, then `point` at each move of the cursor.
  *
  * `on` has the functions `cell(row, step)` (chosen by a click or a key), `describe(row, column)` (lines of the tooltip) and,
- * where steps can be chosen, `range(from, to)`.
+ * where steps can be chosen, `range(from, to)` (by a drag, or from or up to the cursor by a key).
  */
 export class HeatFrame {
   constructor(on) {
@@ -27,7 +27,8 @@ export class HeatFrame {
     this.labels = element("div", { class: "row-labels" });
     this.axis = element("div", { class: "step-labels" });
     this.above = element("div", { class: "above" });
-    this.field = element("div", { class: "field", tabindex: 0, role: "application" }, this.canvas, this.line, this.cursor, this.brush, this.marks);
+    this.nothing = element("p", { class: "nothing", hidden: true }, "No record in these steps.");
+    this.field = element("div", { class: "field", tabindex: 0, role: "application" }, this.nothing, this.canvas, this.line, this.cursor, this.brush, this.marks);
     this.corners = [element("div", { class: "corner upper" }), element("div", { class: "corner" })];
     this.node = element("div", { class: "heat" }, this.corners[0], this.above, this.labels, this.field, this.corners[1], this.axis);
     this.#listen();
@@ -52,7 +53,8 @@ export class HeatFrame {
     this.height = Math.round(rowHeight * order.length);
     this.field.style.height = `${this.height}px`;
     this.labels.style.height = `${this.height}px`;
-    this.field.setAttribute("aria-label", `${label}; arrow keys move the cursor`);
+    this.field.setAttribute("aria-label", `${label}; arrow keys move the cursor, [ and ] set where the shown steps begin and end`);
+    this.nothing.hidden = this.shown.columns > 0;
     drawHeat(this.canvas, { ...this.shown, order, scale, width, height: this.height });
     this.axis.replaceChildren(...stepLabels(this.shown.steps, width));
     this.point({});
@@ -131,6 +133,11 @@ export class HeatFrame {
     const column = columnAt(this.shown.steps, this.step ?? 0);
     const place = Math.max(0, this.order.indexOf(this.row));
     const far = event.shiftKey ? 10 : 1;
+    if ("[]".includes(event.key) && this.on.range) {
+      const { steps } = this.shown;
+      this.on.range(...(event.key === "[" ? [steps[column], steps.at(-1)] : [steps[0], steps[column]]));
+      return;
+    }
     const to = {
       ArrowLeft: [column - far, place],
       ArrowRight: [column + far, place],
