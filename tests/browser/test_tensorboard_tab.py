@@ -65,8 +65,10 @@ def test_the_tab_follows_a_run_while_it_is_written(board: tuple[str, Path], open
     assert "not judged yet" in frame.locator("#verdict").inner_text()
     log.update([whole])
     reload_until(page, frame, f"{STEP} === 'step 50 of 50'")
+    frame.evaluate("document.getElementById('map').dataset.stays = 'yes'")
     log.finish(reports.sick())
     reload_until(page, frame, "document.querySelectorAll('.card').length === 5")
+    assert frame.evaluate("document.getElementById('map').dataset.stays") == "yes"  # only what the report tells was made anew
     assert frame.evaluate(STEP) == "step 50 of 50"
 
 

@@ -48,7 +48,7 @@ export function armsPanel(view) {
   };
 
   const fail = (error) => rows.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
-  const refresh = latest(load, draw, fail);
+  const refresh = latest(made, load, draw, fail);
   new IntersectionObserver((entries, observer) => {
     if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
     observer.disconnect();

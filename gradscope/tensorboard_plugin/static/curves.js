@@ -2,7 +2,7 @@
 
 import { columnAt } from "./binning.js";
 import { svg } from "./dom.js";
-import { fixed, number } from "./numbers.js";
+import { fixed, number, whole } from "./numbers.js";
 
 export const HEIGHT = 54; // CSS pixels
 const MARGIN = 4; // above and below the lines
@@ -22,11 +22,19 @@ export function curves(series, steps, width) {
 
 /** Return what the series hold at a step, each with a sample of its line. */
 export function seriesText(series, step) {
-  const loss = series.loss.length ? [sample("loss"), ` loss ${number(series.loss[columnAt(series.loss_steps, step)])} `] : [];
+  const loss = series.loss.length ? [sample("loss"), ` loss ${lossText(series, step)} `] : [];
   const at = columnAt(series.metric_steps, step);
   const known = series.metric.length && series.metric_steps[at] <= step;
-  const metric = series.metric.length ? [sample("metric"), ` ${series.metric_name} ${known ? fixed(series.metric[at]) : "not measured yet"}`] : [];
+  const test = known && Number.isFinite(series.test_loss[at]) ? `, test loss ${number(series.test_loss[at])}` : "";
+  const metric = series.metric.length ? [sample("metric"), ` ${series.metric_name} ${known ? fixed(series.metric[at]) : "not measured yet"}${test}`] : [];
   return [...loss, ...metric];
+}
+
+/** Return the loss at a step; where it was last told at an earlier one, with that step: it may have changed since. */
+function lossText({ loss, loss_steps: steps }, step) {
+  const at = columnAt(steps, step);
+  if (steps[at] > step) return "not told yet";
+  return steps[at] === step || !Number.isFinite(step) ? number(loss[at]) : `${number(loss[at])} (step ${whole(steps[at])})`;
 }
 
 function sample(name) {

@@ -21,7 +21,7 @@ export class MapPane {
     this.says = element("span", { class: "says" });
     this.frame = new HeatFrame({
       cell: (row, step) => view.selection.set({ site: this.sites[row].name, step }),
-      range: (from, to) => view.selection.set({ range: { from, to }, step: Math.min(to, Math.max(from, view.selection.get("step"))) }),
+      range: (from, to) => view.selection.set({ range: { from, to } }),
       describe: (row, column) => this.#describe(row, column),
     });
     const title = element("h3", {}, memberTitle(view.document, member), this.says);
@@ -57,7 +57,9 @@ export class MapPane {
   #mark() {
     const groups = new Map();
     const room = this.frame.height >= ROW_FOR_VICTIMS * this.sites.length;
-    for (const finding of findingsIn(this.view.document, this.member).filter(({ role }) => room || role === "origin")) {
+    const { from, to } = this.view.selection.get("range") ?? { from: -Infinity, to: Infinity };
+    const within = ({ first_step: step }) => step >= from && step <= to;
+    for (const finding of findingsIn(this.view.document, this.member).filter((one) => within(one) && (room || one.role === "origin"))) {
       const row = this.sites.findIndex((site) => site.name === finding.site);
       const middle = row < 0 || !this.matrix.columns ? null : this.frame.middle(row, finding.first_step);
       if (middle) groups.set(middle.join(), { middle, findings: [...(groups.get(middle.join())?.findings ?? []), finding] });

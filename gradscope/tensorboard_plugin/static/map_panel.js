@@ -56,7 +56,7 @@ export function mapPanel(view) {
   };
 
   const fail = (error) => panes.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
-  const refresh = latest(load, draw, fail);
+  const refresh = latest(made, load, draw, fail);
   selection.on(["member", "beside", "statistic", "scale", "range", "data", "size", "theme"], refresh);
   selection.on(["step", "site"], () => shown.forEach((pane) => pane.point()));
   refresh();
@@ -75,11 +75,11 @@ function offer({ document, selection }, statistic, scale) {
   scale.replaceChildren(...options(SCALES, selection.get("scale")));
 }
 
-/** Take over the steps that are shown; a cursor at the last step stays at the last. */
+/** Take over the steps that are shown; a cursor at the last step stays at the last, and none is beyond it. */
 function follow(selection, steps) {
   const [step, last] = [selection.get("step"), selection.get("steps").at(-1)];
-  const newest = steps.at(-1) ?? 0;
-  const following = last === undefined ? step > newest : step === last && newest > last && !selection.get("range");
+  const newest = steps.at(-1);
+  const following = newest !== undefined && (step > newest || (step === last && !selection.get("range")));
   selection.set(following ? { steps, step: newest } : { steps });
 }
 

@@ -6,28 +6,38 @@ import { sweepPage } from "./sweep_page.js";
 
 const VERDICTS = { sick: "\u2716 sick", healthy: "\u2714 healthy", undecided: "? undecided" };
 
+const NOTHING = "No run of gradscope was found here. `gradscope diagnose RECIPE` writes one into runs/, `gradscope.watch(..., log_dir=...)` into its folder.";
+
 /** The page. `selected` tells of a run's name whether it is to be offered; `wanted` is what to show first. */
 export class Page {
+  #newest = 0;
+
   constructor(root, source, { selected = () => true, wanted = {}, tools = [] } = {}) {
     Object.assign(this, { root, source, selected, wanted, run: wanted.run, shown: null });
     this.choice = element("select", { id: "run", onchange: () => this.#choose(this.choice.value) });
     this.chooser = element("label", { class: "run-choice" }, "Run ", this.choice);
     this.title = element("h1", {}, "gradscope");
+    this.problem = element("p", { class: "problem", role: "alert" });
     this.content = element("div", { class: "content" });
     root.replaceChildren(element("header", {}, this.title, this.chooser, tools), this.content);
     new ResizeObserver(() => this.#resized()).observe(this.content);
   }
 
-  /** Load and show; what the reader has chosen stays. */
+  /** Load and show; what the reader has chosen stays. Of two calls the later one counts, whichever is answered first. */
   async load() {
+    const own = ++this.#newest;
     try {
-      const entries = (await this.source.runs()).filter(({ members }) => !members.length || members.some(this.selected));
+      const known = await this.source.runs();
+      if (own !== this.#newest) return;
+      const entries = known.filter(({ members }) => !members.length || members.some(this.selected));
       this.#offer(entries);
-      if (!entries.length) return this.#tell("No run of gradscope was found here. `gradscope diagnose RECIPE` writes one into runs/, `gradscope.watch(..., log_dir=...)` into its folder.");
+      if (!entries.length) return this.#tellNone(known.length);
       const document = await this.source.document(this.run);
+      if (own !== this.#newest) return;
       this.#show(document.kind === "sweep" ? document : only(document, this.selected));
+      this.problem.remove();
     } catch (error) {
-      this.#tell(error.message);
+      if (own === this.#newest) this.#tell(error.message);
     }
   }
 
@@ -50,8 +60,8 @@ export class Page {
 
   #choose(run) {
     this.run = run;
+    this.#clear();
     this.wanted = {};
-    this.shown = null;
     return this.load();
   }
 
@@ -60,11 +70,8 @@ export class Page {
     if (this.shown?.key === key) return;
     this.title.textContent = document.title;
     window.document.title = `${document.title} - gradscope`;
-    if (this.shown?.view && sameShape(this.shown.view.document, document)) {
-      const { view, selection } = this.shown;
-      view.document = document;
+    if (this.shown?.update?.(document)) {
       this.shown.key = key;
-      selection.set({ data: selection.get("data") + 1 });
       return;
     }
     const made = document.kind === "sweep" ? sweepPage(document) : runPage(this.source, document, { ...this.wanted, ...chosen(this.shown), size: this.#width() });
@@ -74,9 +81,22 @@ export class Page {
     this.shown = { ...made, key };
   }
 
+  /** Say what is wrong; what is shown stays: it may be right again soon. */
   #tell(text) {
+    this.problem.textContent = text;
+    this.content.before(this.problem);
+  }
+
+  #tellNone(known) {
+    const are = known === 1 ? "1 run is" : `${known} runs are`;
+    this.#clear();
+    this.#tell(known ? `${are} here, and none of them is selected in TensorBoard: its filter of runs leaves them out.` : NOTHING);
+  }
+
+  #clear() {
+    this.wanted = { ...this.wanted, ...chosen(this.shown) };
     this.shown = null;
-    this.content.replaceChildren(element("p", { class: "problem", role: "alert" }, text));
+    this.content.replaceChildren();
   }
 
   #resized() {
@@ -100,15 +120,9 @@ function only(document, selected) {
   return members.length ? { ...document, members } : document;
 }
 
-/** Tell whether only numbers and steps differ, so that the panels can stay. */
-function sameShape(one, other) {
-  const shape = ({ run, verdict, headline, findings, fixes, members, layouts }) => [run, verdict, headline, findings, fixes, layouts, members.map(({ member, statistics }) => [member, statistics])];
-  return JSON.stringify(shape(one)) === JSON.stringify(shape(other));
-}
-
 /** Return what the reader has chosen so far, for a page that is made anew. */
 function chosen(shown) {
   if (!shown?.selection) return {};
-  const names = ["member", "beside", "statistic", "unit_statistic", "scale", "range", "step", "site", "unfolded"];
+  const names = ["member", "beside", "statistic", "unit_statistic", "unit", "scale", "range", "step", "site", "unfolded"];
   return Object.fromEntries(names.map((name) => [name, shown.selection.get(name)]));
 }

@@ -2,7 +2,7 @@
 
 import { aboutPanel } from "./about_panel.js";
 import { armsPanel } from "./arms_panel.js";
-import { element } from "./dom.js";
+import { element, swap } from "./dom.js";
 import { findingsPanel } from "./findings_panel.js";
 import { fixesPanel } from "./fixes_panel.js";
 import { mapPanel } from "./map_panel.js";
@@ -15,15 +15,54 @@ import { waterfallPanel } from "./waterfall_panel.js";
 
 const FIRST_STATISTICS = ["remaining", "gate_transmission"]; // what tells most at first sight, where it was recorded
 
-/** Return the page's { node, selection }; `wanted` are values that the selection starts with, where they fit the run. */
+/**
+ * Return the page's { node, selection, update }; `wanted` are values that the selection starts with, where they fit the run.
+ *
+ * `update(document)` shows a later document of the run in place, and returns whether it could: panels that it leaves as they are stay.
+ */
 export function runPage(source, document, wanted = {}) {
   const selection = new Selection(starting(document, wanted));
   const view = { source, document, selection };
   const drawn = selection.get("member") !== null;
-  const panels = drawn ? [toolbar(view), mapPanel(view), waterfallPanel(view), unitPanel(view), armsPanel(view)] : [nothing(document)];
-  const told = element("div", { class: "told" }, findingsPanel(view), fixesPanel(view));
-  const node = element("div", { class: "run" }, verdictPanel(view), told, panels, aboutPanel(view));
-  return { node, selection, view };
+  const panels = drawn ? [toolbar(view), mapPanel(view), waterfallPanel(view), unitPanel(view)] : [nothing(document)];
+  const told = element("div", { class: "told-by-report" }, toldPanels(view));
+  const arms = element("div", {}, drawn ? armsPanel(view) : null);
+  const about = element("div", {}, aboutPanel(view));
+  const node = element("div", { class: "run" }, told, panels, arms, about);
+
+  const update = (later) => {
+    const shown = [selection.get("member"), selection.get("beside")].filter(Boolean);
+    if (!shown.length || !shown.every((member) => continues(view.document, later, member))) return false;
+    const isToldAnew = reported(view.document) !== reported(later);
+    view.document = later;
+    if (isToldAnew) {
+      swap(told, ...toldPanels(view));
+      swap(about, aboutPanel(view));
+    }
+    if (!arms.hasChildNodes()) swap(arms, armsPanel(view));
+    selection.set({ data: selection.get("data") + 1 });
+    return true;
+  };
+  return { node, selection, update };
+}
+
+/** Return what the report says: the verdict, what was found, what cures it. */
+function toldPanels(view) {
+  return [verdictPanel(view), element("div", { class: "told" }, findingsPanel(view), fixesPanel(view))];
+}
+
+/** Tell whether a later document is of the same run, in which a member that is shown is as it was. */
+function continues(one, later, name) {
+  const shown = (document) => {
+    const { statistics, unit_statistics: ofUnits } = memberOf(document, name) ?? {};
+    return JSON.stringify([document.run, sitesOf(document, name), statistics, ofUnits]);
+  };
+  return Boolean(memberOf(later, name)) && shown(one) === shown(later);
+}
+
+/** Return, to be compared, what a report changes; of the sites those that the verdict draws. */
+function reported({ verdict, headline, remedy, notes, findings, fixes, control, recommended, layouts }) {
+  return JSON.stringify([verdict, headline, remedy, notes, findings, fixes, control, recommended, layouts[0]]);
 }
 
 function nothing({ verdict }) {
@@ -35,6 +74,12 @@ function nothing({ verdict }) {
 function telling(site) {
   if (site?.shuts_frac > 0) return "closed_frac";
   return site?.saturates_frac > 0 ? "saturated_frac" : "common_mode";
+}
+
+/** Return the step that is wanted; beyond all of them, so that it becomes the last, where none or no number is. */
+function stepOf(wanted) {
+  const step = Number(wanted ?? Infinity);
+  return Number.isNaN(step) ? Infinity : step;
 }
 
 function starting(document, wanted) {
@@ -52,8 +97,9 @@ function starting(document, wanted) {
     unit_statistic: [wanted.unit_statistic, first?.statistic, telling(sites[first?.site] ?? sites.at(-1))].find((name) => units.includes(name)) ?? units[0] ?? null,
     scale: wanted.scale ?? "auto",
     range: wanted.range ?? null,
-    step: Number(wanted.step ?? Infinity),
+    step: stepOf(wanted.step),
     site: [wanted.site, sites[first?.site]?.name, sites.at(-1)?.name].find((name) => sites.some((site) => site.name === name)) ?? null,
+    unit: wanted.unit ?? null,
     steps: [],
     unfolded: wanted.unfolded ?? false,
     data: 0,

@@ -40,9 +40,9 @@ export function isSelected(run) {
 
 function matches(filter, run) {
   try {
-    return new RegExp(filter).test(run);
+    return new RegExp(filter, "i").test(run);
   } catch {
-    return true; // half a regular expression, while it is being typed
+    return false; // half a regular expression, while it is being typed: TensorBoard shows no run either
   }
 }
 

@@ -10,6 +10,7 @@ export function toolbar(view) {
   const { selection } = view;
   const member = element("select", { id: "member", onchange: () => selection.set({ member: member.value }) });
   const beside = element("select", { id: "beside", onchange: () => selection.set({ beside: beside.value || null }) });
+  const besides = element("label", {}, "beside ", beside);
   const slider = element("input", { id: "step", type: "range", min: 0, step: 1, oninput: () => selection.set({ step: steps()[Number(slider.value)] }) });
   const said = element("output", { id: "step-text", for: "step" });
   const steps = () => selection.get("steps") ?? [];
@@ -19,12 +20,15 @@ export function toolbar(view) {
   const offer = () => {
     const groups = grouped(view.document);
     member.replaceChildren(...groups(selection.get("member")));
+    besides.hidden = drawable(view.document).length < 2;
     beside.replaceChildren(element("option", { value: "", selected: !selection.get("beside") }, "nothing"), ...groups(selection.get("beside")));
   };
   const point = () => {
     slider.max = Math.max(0, steps().length - 1);
     slider.value = steps().length ? columnAt(steps(), selection.get("step")) : 0;
-    said.textContent = `step ${whole(selection.get("step") ?? 0)} of ${whole(memberOf(view.document, selection.get("member"))?.last_step ?? 0)}`;
+    const step = selection.get("step");
+    const last = whole(memberOf(view.document, selection.get("member"))?.last_step ?? 0);
+    said.textContent = Number.isFinite(step) ? `step ${whole(step)} of ${last}` : `${last} steps`;
     slider.setAttribute("aria-valuetext", said.textContent);
     zoom.hidden = !selection.get("range");
   };
@@ -32,8 +36,7 @@ export function toolbar(view) {
   selection.on(["step", "steps", "range", "member"], point);
   offer();
   point();
-  const members = [element("label", {}, "Show ", member), view.document.members.length > 1 ? element("label", {}, "beside ", beside) : null];
-  return element("div", { class: "toolbar", role: "toolbar", "aria-label": "what the panels show" }, members, element("label", { class: "stepper" }, "Step ", slider, said), zoom);
+  return element("div", { class: "toolbar", role: "toolbar", "aria-label": "what the panels show" }, element("label", {}, "Show ", member), besides, element("label", { class: "stepper" }, "Step ", slider, said), zoom);
 }
 
 /** Return the function from the chosen member to the options, the seeds of each arm together. */

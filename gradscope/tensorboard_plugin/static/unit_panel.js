@@ -46,9 +46,9 @@ export function unitPanel(view) {
   };
 
   const fail = (error) => panes.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
-  const refresh = latest(load, draw, fail);
+  const refresh = latest(made, load, draw, fail);
   selection.on(["member", "beside", "site", "unit_statistic", "range", "data", "size", "theme"], refresh);
-  selection.on(["step"], () => shown.forEach((pane) => pane.point()));
+  selection.on(["step", "unit"], () => shown.forEach((pane) => pane.point()));
   refresh();
   return made;
 }
@@ -83,7 +83,7 @@ function unitPane(view, { member, units, problem }) {
   const order = sorted(units);
   const name = statisticOf(view.document, units.statistic)?.title ?? units.statistic;
   const frame = new HeatFrame({
-    cell: (row, step) => selection.set({ step }),
+    cell: (row, step) => selection.set({ unit: units.units[row], step }),
     range: (from, to) => selection.set({ range: { from, to } }),
     describe: (row, column) => {
       const { steps, values, columns } = frame.shown;
@@ -91,9 +91,12 @@ function unitPane(view, { member, units, problem }) {
     },
   });
   frame.corners[0].append("unit");
+  const readout = element("p", { class: "readout", "aria-live": "polite" });
   const point = () => {
-    frame.point({ step: selection.get("step") });
-    says.textContent = tally(units, selection.get("step"));
+    const [step, row] = [selection.get("step"), units.units.indexOf(selection.get("unit"))];
+    frame.point({ step, row });
+    says.textContent = tally(units, step);
+    readout.textContent = row < 0 || !frame.shown?.columns ? "" : frame.on.describe(row, columnAt(frame.shown.steps, step)).join(", ");
   };
   const names = [...units.units].map((unit) => ({ short: String(unit), name: `unit ${unit}` }));
   const rowHeight = Math.min(HIGHEST_ROW, HEIGHT / Math.max(1, order.length));
@@ -101,7 +104,7 @@ function unitPane(view, { member, units, problem }) {
     frame.draw(units, { names, order, scale, rowHeight, label: `${name} of ${order.length} units at ${selection.get("site")} by steps` });
     point();
   };
-  return { node: element("div", { class: "pane", dataset: { member } }, title, frame.node), draw, point };
+  return { node: element("div", { class: "pane", dataset: { member } }, title, frame.node, readout), draw, point };
 }
 
 /** Return the rows from the largest last value to the smallest; those that end alike by what they were on average. */
@@ -114,13 +117,14 @@ function sorted({ rows, columns, values }) {
   return keys.map(([, , row]) => row);
 }
 
-/** Return how many units have a share of exactly 1 at the step; of others than shares, nothing. */
-function tally(units, step) {
-  const words = { closed_frac: "closed for every sample", saturated_frac: "saturated for every sample", nonpositive_frac: "at or below zero for every sample" }[units.statistic];
+/** Return how many units have a share of exactly 1 at the step, or at the last one before it that has units; of others than shares, nothing. */
+export function tally(units, step) {
+  const words = { closed_frac: "closed for every sample", saturated_frac: "saturated for every sample" }[units.statistic];
   if (!words || !units.columns) return "";
   const column = columnAt(units.steps, step);
   let count = 0;
   for (let row = 0; row < units.rows; row++) count += units.values[row * units.columns + column] >= 1;
   const sample = units.rows < units.of ? ` looked at, of ${whole(units.of)}` : "";
-  return `${whole(count)} of ${whole(units.rows)}${sample} ${words}`;
+  const other = units.steps[column] === step || !Number.isFinite(step) ? "" : ` at step ${whole(units.steps[column])}`;
+  return `${whole(count)} of ${whole(units.rows)}${sample} ${words}${other}`;
 }

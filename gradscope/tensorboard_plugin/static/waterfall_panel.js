@@ -42,7 +42,7 @@ export function waterfallPanel(view) {
   };
 
   const fail = (error) => panes.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
-  const refresh = latest(load, (answer) => ((loaded = answer), draw()), fail);
+  const refresh = latest(made, load, (answer) => ((loaded = answer), draw()), fail);
   selection.on(["member", "beside", "range", "data"], refresh);
   selection.on(["step", "site", "unfolded"], draw);
   refresh();
