@@ -1,11 +1,11 @@
-"""The document that the tab and the HTML report draw: the report's parts, with the members, arms and sites of its run.
+"""The document that the tab and the HTML report draw: the report's parts, with the members and sites of its run.
 
 docs/view-data.md has its form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradscope.renderers.view_report import Json, role_of_arm
@@ -63,7 +63,6 @@ def document_of(run: str, title: str, told: Json | None, members: Sequence[Membe
         "run": run,
         **report,
         "members": [_member(member, list(layouts).index(places[member.member])) for member in ordered],
-        "arms": list(_arms(ordered, report)),
         "layouts": [{"sites": sites} for sites in layouts.values()],
         "statistics": described(names),
         "findings": [_placed(finding, ordered, list(layouts)) for finding in report["findings"]],
@@ -115,19 +114,6 @@ def _member(member: MemberFacts, layout: int) -> Json:
         "unit_statistics": list(member.unit_statistics),
         "last_step": member.last_step,
     }
-
-
-def _arms(members: Sequence[MemberFacts], report: Json) -> Iterator[Json]:
-    outcomes = [*report["fixes"], (report["report"] or {}).get("placebo")]
-    summaries = {fix["fix"]: fix["summary"] for fix in outcomes if fix}
-    for arm in dict.fromkeys(member.arm for member in members):
-        yield {
-            "arm": arm,
-            "role": role_of_arm(arm),
-            "summary": summaries.get(arm, ""),
-            "recommended": arm == report["recommended"],
-            "members": [member.member for member in members if member.arm == arm],
-        }
 
 
 def _placed(finding: Json, members: Sequence[MemberFacts], layouts: Sequence[tuple[str, ...]]) -> Json:

@@ -22,11 +22,9 @@ class SiteFacts(TypedDict):
 
 
 class ViewSite(SiteFacts):
-    """The same with what a drawing needs of its name."""
+    """The same with a name that fits."""
 
     short: str
-    layer: str
-    activation: str | None
 
 
 def facts_of(site: Site) -> SiteFacts:
@@ -42,28 +40,9 @@ def facts_of(site: Site) -> SiteFacts:
 
 
 def view_sites(sites: Sequence[SiteFacts]) -> list[ViewSite]:
-    """Return the sites of one network with short names that tell them apart, layers, and activations where the names tell."""
-    found: list[ViewSite] = []
-    for facts, short in zip(sites, short_names([site["name"] for site in sites]), strict=True):
-        layer, activation = parts_of(facts["name"])
-        found.append(ViewSite(**facts, short=short, layer=layer, activation=activation))
-    return found
-
-
-def parts_of(name: str) -> tuple[str, str | None]:
-    """Return a site's layer and its activation, None where the name does not tell.
-
-    >>> parts_of("3.relu"), parts_of("block.act#2"), parts_of("block.mlp.gelu@model.py:31#2")
-    (('3', 'relu'), ('block.act#2', None), ('block.mlp@model.py:31#2', 'gelu'))
-    """
-    from gradscope.activations import TABLE  # with pydantic behind it: when a document is made, not when a tab is loaded
-
-    path, at, place = name.partition("@")
-    if not at:
-        path, at, place = name.partition("#")
-    module, _, last = path.rpartition(".")
-    plain = last.partition("(")[0].lower()
-    return (f"{module}{at}{place}", last) if module and plain in TABLE else (name, None)
+    """Return the sites of one network with short names that tell them apart."""
+    names = short_names([site["name"] for site in sites])
+    return [ViewSite(**facts, short=short) for facts, short in zip(sites, names, strict=True)]
 
 
 def short_names(names: Sequence[str]) -> list[str]:
