@@ -6,7 +6,7 @@ A run of gradscope's is a folder of TensorBoard's runs: one per member, and the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from tensorboard.context import RequestContext  # type: ignore[import-untyped]
@@ -14,7 +14,7 @@ from tensorboard.data.provider import DataProvider, RunTagFilter  # type: ignore
 
 from gradscope.renderers.tensorboard_form import PLUGIN, REPORT, VERDICT
 from gradscope.renderers.view_document import MemberFacts, document_of, entry_of
-from gradscope.renderers.view_member import FLOW, Range
+from gradscope.renderers.view_member import FLOW, GATES, WEIGHTS, Range
 from gradscope.renderers.view_report import Json
 from gradscope.tensorboard_plugin.event_curves import TRAIN, curves_in
 from gradscope.tensorboard_plugin.event_tags import TaggedSeries, is_ours, tagged_series, told_in
@@ -63,16 +63,19 @@ class EventData:
         def made() -> bytes:
             return joined_sites(series, self._reading(member, tags), [statistic]).matrix(statistic, wanted)
 
-        return self._kept.get((self._experiment, member, statistic, wanted), _stamp(tags), made, len)
+        return self._answer((member, statistic, wanted), tags, made)
 
     def waterfall(self, member: str, wanted: Range) -> bytes:
         """Return what a member's gates and weights let through."""
         tags, series = self._tags_of(member)
         flow = [name for name in FLOW if name in series[-1].statistics]
-        records = joined_sites(series, self._reading(member, tags), flow or series[-1].statistics[:1])
-        if not records.has_waterfall:
+        if GATES not in flow or WEIGHTS not in flow:
             raise NotThere(f"{member}: the gradient's way was not recorded")
-        return records.waterfall(wanted)
+
+        def made() -> bytes:
+            return joined_sites(series, self._reading(member, tags), flow).waterfall(wanted)
+
+        return self._answer((member, "the waterfall", wanted), tags, made)
 
     def units(self, member: str, site: int, statistic: str, wanted: Range) -> bytes:
         """Return the histories of a site's units."""
@@ -142,6 +145,9 @@ class EventData:
             )
 
         return read
+
+    def _answer(self, asked: tuple[object, ...], tags: Json, made: Callable[[], bytes]) -> bytes:
+        return self._kept.get((self._experiment, *asked), _stamp(tags), made, len)
 
     def _told(self, run: str) -> Json:
         return self._verdicts.get(run, {})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {".js": "text/javascript", ".css": "text/css"}
+ENTRY = "index.js"
 MOST_COLUMNS = 4000
 
 WsgiApp = Callable[..., Any]
@@ -94,7 +95,16 @@ def static_file(request: Request) -> Response:
     path = STATIC / request.path.replace("\\", "/").rpartition("/")[2]
     if path.suffix not in TYPES or not path.is_file():
         return _respond(request, "not found", "text/plain", 404)
-    return _respond(request, path.read_bytes(), TYPES[path.suffix])
+    content = _joined() if path.name == ENTRY else path.read_bytes()
+    return _respond(request, content, TYPES[path.suffix])
+
+
+def _joined() -> bytes:
+    """Return the entry module with all that it needs: one answer, where a browser would ask level by level for forty."""
+    from gradscope.renderers.html_script import joined_script
+
+    modules = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
+    return f"{joined_script(modules, ENTRY)}export const {{ render }} = entry;\n".encode()
 
 
 def _respond(request: Request, content: object, kind: str, code: int = 200) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -182,6 +183,8 @@ def test_only_the_pages_own_files_are_served(tab: Board, path: str) -> None:
 def test_the_pages_files_are_served_as_modules_and_never_from_a_cache(tab: Board) -> None:
     answer = tab.get("static/index.js")
     assert (answer.status_code, answer.mimetype) == (200, "text/javascript")
+    assert b"export const { render }" in answer.data
+    assert not re.search(rb"^import ", answer.data, re.M)  # nothing more to be asked for
     assert "no-cache" in answer.headers["Cache-Control"]
     assert tab.get("static/style.css").mimetype == "text/css"
 
