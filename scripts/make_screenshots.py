@@ -60,9 +60,10 @@ def take(browser: Any, url: str, to: Path, width: int, theme: str, *, whole: boo
     frame.wait_for_function(READY)
     page.wait_for_timeout(1000)  # for fonts, and for what TensorBoard fades in
     if whole:
-        height = frame.evaluate("document.documentElement.scrollHeight")
-        page.set_viewport_size({"width": width, "height": height + 70})
-        page.wait_for_timeout(2000)
+        for _ in range(2):  # the panel of all arms is drawn, and grows, once it is in sight
+            height = frame.evaluate("document.documentElement.scrollHeight")
+            page.set_viewport_size({"width": width, "height": height + 70})
+            page.wait_for_timeout(2000)
         page.screenshot(path=to / f"tab-{width}-{theme}.png")
     else:
         page.screenshot(path=to / f"tab-{theme}.png")

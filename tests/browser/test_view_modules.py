@@ -146,8 +146,8 @@ def test_a_loss_of_an_earlier_step_is_told_with_it_and_one_not_finite_as_such(mo
     assert call(modules, "curves.js", code, given) == [
         "loss 2.5  accuracy not measured yet",
         "loss 4100 (step 10)  accuracy not measured yet",
-        "loss no value  accuracy 0.25, test loss 1.5",
-        "loss no value (step 20)  accuracy 0.25, test loss 1.5",
+        "loss not a number  accuracy 0.25, test loss 1.5",
+        "loss not a number (step 20)  accuracy 0.25, test loss 1.5",
     ]
 
 

@@ -34,7 +34,8 @@ export function seriesText(series, step) {
 function lossText({ loss, loss_steps: steps }, step) {
   const at = columnAt(steps, step);
   if (steps[at] > step) return "not told yet";
-  return steps[at] === step || !Number.isFinite(step) ? number(loss[at]) : `${number(loss[at])} (step ${whole(steps[at])})`;
+  const value = Number.isNaN(loss[at]) ? "not a number" : number(loss[at]);
+  return steps[at] === step || !Number.isFinite(step) ? value : `${value} (step ${whole(steps[at])})`;
 }
 
 function sample(name) {

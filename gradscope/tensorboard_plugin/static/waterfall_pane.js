@@ -25,7 +25,7 @@ export function waterfallPane({ title, step, stages, shown, scale, chosen, choos
     "div",
     { class: "pane" },
     element("h3", {}, title, element("span", { class: "says" }, Number.isFinite(step) ? `step ${whole(step)}` : "")),
-    element("p", { class: "caption" }, stages.length ? caption(stages) : "No record in these steps."),
+    element("p", { class: "caption" }, stages.length ? caption(stages).replaceAll(" -> ", " \u2192 ") : "No record in these steps."),
     element("div", { class: "waterfall", role: "table", "aria-label": `gradient waterfall of ${title} at step ${step}` }, heads(scale), rows),
     element("div", { class: "floor", "aria-hidden": "true" }, "\u25bc input"),
   );
