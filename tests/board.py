@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ LOADERS = ("python", "fast")
 class Board:
     """Asks the plugin's routes."""
 
-    def __init__(self, client: Any, prefix: str = "") -> None:
-        self.client, self.prefix = client, prefix
+    def __init__(self, client: Any, prefix: str = "", read_on: Callable[[], None] = lambda: None) -> None:
+        self.client, self.prefix, self.read_on = client, prefix, read_on
 
     def get(self, path: str, **arguments: object) -> Any:
         """Return the answer to ./path below the plugin's address."""
@@ -89,7 +89,15 @@ def board(folder: Path, loader: str = "python", *flags: str) -> Iterator[Board]:
         multiplexer = getattr(ingester, "deprecated_multiplexer", None)
         plugins = tensorboard.plugin_loaders
         app = application.TensorBoardWSGIApp(given, plugins, ingester.data_provider, None, multiplexer)
-        found = Board(Client(app), given.path_prefix)
+
+        def read_on() -> None:
+            """Read what was written since, as TensorBoard's slower loader does every few seconds."""
+            assert multiplexer is not None, "only the Python loader can be told to"
+            with warnings.catch_warnings(action="ignore"):
+                multiplexer.AddRunsFromDirectory(given.logdir)
+                multiplexer.Reload()
+
+        found = Board(Client(app), given.path_prefix, read_on)
         _wait_until_read(found)
     try:
         yield found

@@ -28,7 +28,8 @@ class EventFile:
     """
 
     def __init__(self, folder: Path, *, restarts: bool = False) -> None:
-        name = f"events.out.tfevents.{time.time_ns() // 10**9}.{socket.gethostname()}.{os.getpid()}.{time.time_ns() % 10**9}"
+        second, rest = divmod(time.time_ns(), 10**9)  # TensorBoard reads a folder's files in the order of their names
+        name = f"events.out.tfevents.{second}.{socket.gethostname()}.{os.getpid()}.{rest:09}"
         self.path = folder / name
         self._length = 0
         self._restarts = restarts

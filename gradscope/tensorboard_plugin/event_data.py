@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Any
 
 from tensorboard.context import RequestContext  # type: ignore[import-untyped]
 from tensorboard.data.provider import DataProvider, RunTagFilter  # type: ignore[import-untyped]
@@ -182,9 +183,9 @@ def _facts(name: str, series: list[TaggedSeries]) -> MemberFacts:
     return MemberFacts(name, last.arm, last.seed, last.sites, last.statistics, last.unit_statistics, max(step, 0))
 
 
-def _stamp(tags: Mapping[str, object]) -> tuple[object, ...]:
+def _stamp(tags: Mapping[str, Any]) -> tuple[object, ...]:
     """Return what changes when TensorBoard has read more, or less, of the tags."""
-    return tuple(sorted((tag, str(one)) for tag, one in tags.items()))
+    return tuple((tag, one.max_step, one.max_wall_time) for tag, one in sorted(tags.items()))
 
 
 def _run_of(member: str) -> str:

@@ -266,6 +266,13 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_files_are_named_in_the_order_in_which_they_are_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([7_000_000_005, 7_900_000_000, 8_000_000_001])
+    monkeypatch.setattr("gradscope.renderers.tensorboard_file.time.time_ns", lambda: next(times))
+    names = [EventFile(tmp_path).path.name for _ in range(3)]
+    assert names == sorted(set(names))
+
+
 def test_an_event_file_without_events_is_not_made(tmp_path: Path) -> None:
     EventFile(tmp_path / "run").append([])
     assert not (tmp_path / "run").exists()

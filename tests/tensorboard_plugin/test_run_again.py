@@ -13,6 +13,7 @@ from board import LOADERS, Board, board
 
 from gradscope.renderers.tensorboard import TensorBoardLog
 from gradscope.trace import Trace
+from gradscope.watch_report import ARM, WatchedRun, clear_watched_run, save_watched_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # TensorBoard's own modules warn when they are imported
 NAMES = ("1.relu", "2.relu", "3.relu")
@@ -74,3 +75,21 @@ def test_losses_metrics_and_units_of_the_old_training_are_gone(tab: Board) -> No
     assert (len(found["loss"]), len(found["metric"])) == (0, 0)
     status, _ = tab.refused("units", member="training/control-1", site=0, statistic="closed_frac")
     assert status == 404
+
+
+def test_a_folder_that_is_watched_again_is_read_on(tmp_path: Path) -> None:
+    """TensorBoard's slower loader reads no further in a folder whose last file has gone: files are emptied instead."""
+    folder = tmp_path / "tensorboard"
+    first = TensorBoardLog(folder)
+    first.update([replace(reports.trace(seed=0), arm=ARM)])
+    first.finish(reports.watched())
+    save_watched_run(WatchedRun(), tmp_path)
+    with board(folder) as found:
+        assert found.json("runs")[0]["verdict"] == "sick"
+        clear_watched_run(tmp_path)
+        TensorBoardLog(folder).update([replace(second(), arm=ARM, seed=0)])
+        found.read_on()
+        (entry,) = found.json("runs")
+        assert (entry["verdict"], entry["last_step"]) == (None, LAST)
+        told = found.arrays("matrix", member=f"{ARM}-0", statistic="act_rms")
+        assert told["steps"].tolist() == [0, 10, LAST]
