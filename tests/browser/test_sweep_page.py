@@ -21,6 +21,9 @@ def test_every_cell_shows_its_mean_and_collapsed_seeds(report_page: Open) -> Non
         assert cell.inner_text().strip() == f"{100 * rows[i].mean:.1f}"
         assert cell.locator(".collapsed").count() == (1 if rows[i].collapsed else 0)
         assert cell.locator(".collapsed.some").count() == (1 if 0 < rows[i].collapsed_frac < 1 else 0)
+    marks = page.locator(".cell .collapsed").evaluate_all("all => all.map((one) => getComputedStyle(one).backgroundImage)")
+    assert marks
+    assert all("rgb(0, 0, 0)" in mark and "rgb(255, 255, 255)" in mark for mark in marks)  # one of them is seen on any colour
 
 
 def test_a_cell_opens_what_its_seeds_came_to(report_page: Open) -> None:

@@ -203,6 +203,17 @@ def test_the_cursor_is_within_the_range(modules: Any) -> None:
     assert call(modules, "selection.js", code, ranges) == [40, 10, 20, 50]
 
 
+def test_the_cursor_is_not_beyond_the_member_s_last_step(modules: Any) -> None:
+    code = """v.map(([step, before, steps]) => {
+        const values = { step: step ?? Infinity, steps: before, range: null };
+        m.follow({ get: (name) => values[name], set: (changes) => Object.assign(values, changes) }, steps);
+        return values.step;
+    })"""
+    short, whole = [0, 200, 400], [0, 400, 800]
+    cases = [[800, whole, short], [400, short, whole], [200, short, whole], [None, [], short], [200, whole, []]]
+    assert call(modules, "map_panel.js", code, cases) == [400, 800, 200, 400, 200]
+
+
 def test_a_step_is_told_once_it_is_known(modules: Any) -> None:
     code = """[800, Infinity].map((step) => {
         const values = { step, member: "a", beside: null, steps: [], range: null };

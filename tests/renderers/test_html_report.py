@@ -17,7 +17,7 @@ import reports
 from board import unpacked
 from made_sweeps import published as swept
 
-from gradscope.renderers.html_data import LEAST_COLUMNS, MOST_UNIT_TEXT, run_payload
+from gradscope.renderers.html_data import LEAST_COLUMNS, MOST_CURVE, MOST_UNIT_TEXT, run_payload
 from gradscope.renderers.html_report import html_of_run, html_of_sweep
 from gradscope.renderers.html_summary import html_summary
 from gradscope.renderers.view_report import described_report
@@ -175,6 +175,17 @@ def test_units_of_the_control_and_of_the_recommended_fix_are_kept_first() -> Non
     assert len([key for key in found["arrays"] if key.startswith("matrices?")]) == 20
     units = array(found, "units?member=control-1&site=0")
     assert (len(units["units"]), units["units"][0], units["units"][-1], units["of"]) == (128, 0, 399, 400)
+
+
+def test_losses_are_kept_at_the_steps_that_the_map_shows() -> None:
+    trace = reports.trace(records=60, every=20)
+    trace.loss[333] = np.nan
+    found = run_payload(described_report(reports.sick()), "", [trace])
+    curves = array(found, "series?member=control-1")
+    losses = dict(zip(curves["loss_steps"].tolist(), curves["loss"].tolist(), strict=True))
+    assert np.allclose([losses[step] for step in trace.steps.tolist()], trace.loss[trace.steps], rtol=1e-2)
+    assert np.isnan(losses[333])  # in no column of the map, and not lost
+    assert MOST_CURVE < len(losses) <= MOST_CURVE + len(trace.steps) + 1
 
 
 def test_a_long_run_is_binned() -> None:

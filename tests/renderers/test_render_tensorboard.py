@@ -86,6 +86,21 @@ def test_values_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     assert "site/1.relu/common_mode" not in read(run).Tags()["scalars"]
 
 
+def test_statistics_are_computed_once_for_charts_and_tab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(trace: Trace, first: int = 0) -> Any:
+        asked.append(first)
+        return site_statistics(trace, first)
+
+    monkeypatch.setattr("gradscope.renderers.tensorboard.site_statistics", counted)
+    monkeypatch.setattr("gradscope.renderers.view_statistics.site_statistics", counted)
+    whole, log = reports.trace(), TensorBoardLog(tmp_path)
+    log.update([reports.shortened(whole, 2, 20)])
+    log.update([whole])
+    assert asked == [0, 2]
+
+
 def test_one_event_holds_all_scalars_of_a_step() -> None:
     trace = reports.trace()
     records = list(record_scalars(trace, 0, site_statistics(trace)))

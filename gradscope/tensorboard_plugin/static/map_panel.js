@@ -76,7 +76,7 @@ function offer({ document, selection }, statistic, scale) {
 }
 
 /** Take over the steps that are shown; a cursor at the last step stays at the last, and none is beyond it. */
-function follow(selection, steps) {
+export function follow(selection, steps) {
   const [step, last] = [selection.get("step"), selection.get("steps").at(-1)];
   const newest = steps.at(-1);
   const following = newest !== undefined && (step > newest || (step === last && !selection.get("range")));
