@@ -1,4 +1,4 @@
-"""What tags tell of themselves, and tensors of several tags as one history."""
+"""Tensors of several tags as one history."""
 
 from __future__ import annotations
 
@@ -34,17 +34,6 @@ def reading(events: dict[str, list[Any]]) -> Read:
         return stacked(events.get(name, []), shape)
 
     return read
-
-
-def test_tags_are_in_the_order_of_their_numbers() -> None:
-    names = ["gradscope/sites10", "gradscope/sites", "gradscope/sites2", "gradscope/sitesx", "other"]
-    found = tagged_series({name: tag(["a"], ["act_rms"]) for name in names})
-    assert [one.sites_tag for one in found] == ["gradscope/sites", "gradscope/sites2", "gradscope/sites10"]
-
-
-def test_another_form_is_left_out() -> None:
-    assert tagged_series({"gradscope/sites": tag(["a"], ["act_rms"], form=FORM + 1)}) == []
-    assert tagged_series({"gradscope/report": tag(["a"], [])}) == []
 
 
 def test_sites_are_joined_by_their_names() -> None:

@@ -21,7 +21,7 @@ export function fixesPanel(view) {
   const chance = control?.chance ? " The dotted line is chance." : "";
   const hint = `Each line is a seed, from \u25cb the control to \u25cf the fix${sure}.${chance}`;
   const made = panel("fixes", `Fixes, by ${control?.metric ?? "metric"} on the test samples`, null, element("p", { class: "hint" }, hint), rows);
-  const draw = () => rows.replaceChildren(...drawn(view.document, rows.getBoundingClientRect().width || 560));
+  const draw = () => rows.isConnected && rows.replaceChildren(...drawn(view.document, rows.getBoundingClientRect().width || 560)); // else replaced
   view.selection.on(["size"], draw);
   queueMicrotask(draw); // once it is in the page and has a width
   if (report?.placebo) made.append(element("p", { class: "hint" }, `Placebo, a change that changes nothing: ${effectText(report.placebo)}.`));
