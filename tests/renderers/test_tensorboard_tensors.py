@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import reports
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_TENSOR
-from tensorboard.util import tensor_util
+from event_files import tensors, told
 
 from gradscope.renderers.tensorboard import TensorBoardLog
-from gradscope.renderers.tensorboard_curves import CurvesWritten, curve_events
-from gradscope.renderers.tensorboard_form import EVALUATIONS, FORM, LOSS, REPORT, SITES, UNITS, VERDICT, Author
+from gradscope.renderers.tensorboard_form import SITES, UNITS, Author
 from gradscope.renderers.tensorboard_tensors import (
     ALL_SITES,
     ALL_UNITS,
@@ -34,34 +30,11 @@ from gradscope.rules.examples import example
 from gradscope.tensorboard_plugin.loader import SAMPLES
 from gradscope.trace import Site, Trace
 
-
-def read(folder: Path) -> EventAccumulator:
-    return EventAccumulator(str(folder), size_guidance={"tensors": 0, "scalars": 0}).Reload()
-
-
 AUTHOR = Author("control", 1, "accuracy", 0)
 
 
 def batch(trace: Trace, first: int = 0) -> Batch:
     return Batch(trace, first, site_statistics(trace, first))
-
-
-def only(folder: Path, name: str) -> str:
-    """The one tag of a name; what follows it in the tag is the number of who began it."""
-    (tag,) = [tag for tag in read(folder).Tags()["tensors"] if tag.rstrip("0123456789") == name]
-    return tag
-
-
-def tensors(folder: Path, name: str) -> tuple[list[int], Any]:
-    events = read(folder).Tensors(only(folder, name))
-    return [event.step for event in events], np.stack([tensor_util.make_ndarray(event.tensor_proto) for event in events])
-
-
-def told(folder: Path, name: str) -> Any:
-    metadata = read(folder).SummaryMetadata(only(folder, name))
-    assert metadata.data_class == DATA_CLASS_TENSOR
-    assert metadata.plugin_data.plugin_name == "gradscope"
-    return json.loads(metadata.plugin_data.content)
 
 
 def test_each_record_is_one_tensor_of_sites_by_statistics(tmp_path: Path) -> None:
@@ -107,44 +80,6 @@ def test_growing_traces_are_written_once(tmp_path: Path) -> None:
         steps, values = tensors(tmp_path / "control-1", tag)
         assert steps == whole.steps.tolist()
         assert np.array_equal(values, tensors(tmp_path / "once" / "control-1", tag)[1], equal_nan=True)
-
-
-def test_the_report_is_one_text(tmp_path: Path) -> None:
-    log = TensorBoardLog(tmp_path)
-    log.finish(reports.sick())
-    (event,) = read(tmp_path).Tensors(REPORT)
-    assert json.loads(event.tensor_proto.string_val[0])["report"] == json.loads(reports.sick().to_json())
-    assert told(tmp_path, REPORT) == {"form": FORM}
-
-
-def test_a_run_has_no_verdict_until_it_has_one(tmp_path: Path) -> None:
-    log = TensorBoardLog(tmp_path)
-    log.update([reports.trace()])
-    log.update([reports.trace()])
-    log.finish(reports.sick())
-    verdicts = [json.loads(event.tensor_proto.string_val[0]) for event in read(tmp_path).Tensors(VERDICT)]
-    assert verdicts == [{"title": None, "verdict": None}, {"title": "sigmoid-relu", "verdict": "sick"}]
-
-
-def test_losses_are_told_at_recorded_steps_finite_or_not(tmp_path: Path) -> None:
-    whole = reports.trace()
-    whole.loss[20], whole.loss[33], whole.loss[40] = np.nan, np.nan, np.inf
-    log = TensorBoardLog(tmp_path)
-    for records, losses in ((1, 0), (2, 15), (3, 15), (5, 50), (6, 60)):
-        log.update([reports.shortened(whole, records, losses)])
-    log.update([whole])
-    steps, values = tensors(tmp_path / "control-1", LOSS)
-    assert steps == whole.steps.tolist()
-    assert np.array_equal(values, whole.loss[whole.steps], equal_nan=True)
-    steps, values = tensors(tmp_path / "control-1", EVALUATIONS)
-    assert (steps, values.tolist()) == ([50], [[0.5, 1.5]])
-
-
-def test_losses_of_many_records_are_thinned() -> None:
-    trace = replace(reports.trace(), steps=np.arange(20_000), loss=np.ones(20_000, np.float32))
-    events, written = curve_events(trace, AUTHOR, CurvesWritten())
-    assert ALL_SITES < len(events) < SAMPLES
-    assert (written.losses, written.step) == (20_000, 19_999)
 
 
 def test_the_last_record_is_written_at_the_end(tmp_path: Path) -> None:

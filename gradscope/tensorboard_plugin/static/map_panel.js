@@ -33,11 +33,11 @@ export function mapPanel(view) {
     offer(view, statistic, scale);
     const asked = { width: MOST_COLUMNS, ...selection.get("range") };
     return Promise.all(
-      members.map(async (member) => ({
-        member,
-        matrix: await view.source.matrix(member, selection.get("statistic"), asked),
-        series: await view.source.series(member, asked).catch(() => null),
-      })),
+      members.map(async (member) => {
+        const asking = [view.source.matrix(member, selection.get("statistic"), asked), view.source.series(member, asked).catch(() => null)];
+        const [matrix, series] = await Promise.all(asking);
+        return { member, matrix, series };
+      }),
     );
   };
 
