@@ -9,7 +9,6 @@ from html import escape
 from gradscope.renderers.html_causes import HEADS, cause_rows, cause_title
 from gradscope.renderers.picture import caption, finite, left_behind, missing
 from gradscope.renderers.verdict import headline, remedy
-from gradscope.renderers.view_report import Json
 from gradscope.renderers.wording import (
     basis,
     decimals,
@@ -21,9 +20,10 @@ from gradscope.renderers.wording import (
     number,
     origins,
     place,
+    verdict_word,
     victims,
 )
-from gradscope.report import Finding, Report, Waterfall
+from gradscope.report import CauseFound, Finding, Report, Waterfall
 
 # Colours that can be read on white and on black, and a word beside each: a notebook may be either.
 COLORS = {"sick": "#c2410c", "healthy": "#15803d", "undecided": "#6b7280"}
@@ -70,19 +70,19 @@ def _findings(report: Report) -> Iterator[str]:
     yield _table("Findings", ["code", "finding", "role", "since step", "evidence"], map(_finding, ordered[:MOST_FINDINGS]))
     if len(ordered) > MOST_FINDINGS:
         yield f"<p>{len(ordered) - MOST_FINDINGS} further findings are in report.json.</p>"
-    tested: list[Json] = []
+    tested: list[CauseFound] = []
     for finding in (starts or ordered)[:MOST_CAUSES]:
         yield f"<p>{escape(place(finding))}: {escape(finding.text)}. Cause: {escape(finding.cause)}</p>"
-        found = finding.model_dump(mode="json").get("tested")
-        if found and found not in tested:  # several findings at one place share a cause
+        found = finding.tested
+        if found is not None and found not in tested:  # several findings at one place share a cause
             tested.append(found)
             yield _tested(found)
 
 
-def _tested(found: Json) -> str:
+def _tested(found: CauseFound) -> str:
     """Return what interventions showed of a cause; the reason where none was made."""
-    if not found.get("interventions"):
-        return f"<p>{escape(found.get('reason') or '')}</p>"
+    if not found.interventions:
+        return f"<p>{escape(found.reason)}</p>"
     return _table(cause_title(found), HEADS, [[escape(text) for text in row] for row in cause_rows(found)])
 
 
@@ -94,12 +94,12 @@ def _finding(finding: Finding) -> list[str]:
 def _fixes(report: Report) -> str:
     digits, control = decimals(report), report.control
     rows = [["control", fixed(control.mean, digits) if control else "", "", "", ""]]
-    placebo = getattr(report, "placebo", None)  # reports of before that have none
-    for fix in [*report.fixes, *([placebo] if placebo else [])]:
-        name = f"{fix.fix} (recommended)" if fix.fix == report.recommended else fix.fix
+    for fix in [*report.fixes, *([report.placebo] if report.placebo else [])]:
+        advised = "recommended" if fix.verdict == "works" else "to try"
+        name = f"{fix.fix} ({advised})" if fix.fix == report.recommended else fix.fix
         cleared = f"; cleared {listed(fix.cleared)}" if fix.cleared else ""
         effect = fixed(fix.effect, digits, sign=True)
-        rows.append([name, fixed(fix.mean, digits), effect, interval(fix, digits), fix.verdict + cleared])
+        rows.append([name, fixed(fix.mean, digits), effect, interval(fix, digits), verdict_word(fix) + cleared])
     titles = [
         "arm",
         control.metric if control else "mean",

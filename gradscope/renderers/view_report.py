@@ -15,7 +15,7 @@ import numpy as np
 
 from gradscope.renderers.verdict import headline, remedy
 from gradscope.renderers.view_statistics import OF_RULE
-from gradscope.renderers.wording import SEVERITIES, basis, evidence, place
+from gradscope.renderers.wording import SEVERITIES, basis, evidence, place, verdict_word
 from gradscope.report import Finding, FixOutcome, Report, Waterfall
 
 BASELINES = ("reseed", "placebo")  # arms that show what luck alone does
@@ -76,7 +76,8 @@ def _fix(fix: FixOutcome, data: Json, report: Report) -> Json:
     pairs = None
     if role != "baseline" and report.control is not None:
         pairs = seed_pairs(report.setting.seeds, report.control.values, data["values"], data.get("control_mean"))
-    return {**data, "arm": fix.fix, "role": role, "recommended": fix.fix == report.recommended, "pairs": pairs}
+    is_chosen = fix.fix == report.recommended
+    return {**data, "arm": fix.fix, "role": role, "word": verdict_word(fix), "recommended": is_chosen, "pairs": pairs}
 
 
 def seed_pairs(

@@ -13,7 +13,7 @@ from shown_pages import drawn, until
 
 from gradscope.renderers.heat_colors import VIRIDIS
 from gradscope.renderers.view_statistics import STATISTICS
-from gradscope.renderers.wording import fixed
+from gradscope.renderers.wording import fixed, verdict_word
 
 Open = Callable[..., Any]
 CONTROL = made_pages.traces()[0]
@@ -152,7 +152,7 @@ def test_fixes_have_effect_interval_and_every_seed(report_page: Open) -> None:
     for fix in report.fixes:
         row = page.locator(f"#fixes [data-fix='{fix.fix}']")
         text = row.inner_text()
-        assert fix.verdict in text
+        assert verdict_word(fix) in text
         assert fix.interval is not None
         ends = ", ".join(fixed(end).replace("-", "\u2212") for end in fix.interval)
         assert f"{fixed(fix.effect, sign=True)} [{ends}]" in text

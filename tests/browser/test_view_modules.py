@@ -126,7 +126,15 @@ def test_a_scale_holds_what_is_finite(
 
 def test_what_was_tried_to_find_a_cause_is_a_table(modules: Any) -> None:
     placebo = {"kind": "placebo", "sites": [], "reached": [0.1, 0.3], "loss": [2.3, 2.3], "lower_in": 0, "works": False}
-    change = {"kind": "shift", "sites": ["3.relu"], "reached": [1.0, 1.0], "loss": [0.4, 0.6], "lower_in": 2, "works": True}
+    change = {
+        "kind": "shift",
+        "sites": ["3.relu"],
+        "reached": [1.0, 1.0],
+        "loss": [0.4, 0.6],
+        "lower_in": 2,
+        "brings_gradient": True,
+        "works": True,
+    }
     tested = {"cause": "shift", "site": "3.relu", "begin": 0, "steps": 50, "seeds": [1, 2], "interventions": [placebo, change]}
     code = "[...m.causeTable(v).querySelectorAll('tr')].map((row) => [...row.children].map((cell) => cell.textContent))"
     _, first, second = call(modules, "cause_table.js", code, tested)

@@ -17,12 +17,13 @@ import reports
 from board import unpacked
 from made_sweeps import published as swept
 
+from gradscope.cause_text import what_was_done
 from gradscope.renderers.html_data import LEAST_COLUMNS, MOST_CURVE, MOST_UNIT_TEXT, run_payload
 from gradscope.renderers.html_report import html_of_run, html_of_sweep
 from gradscope.renderers.html_summary import html_summary
 from gradscope.renderers.view_report import described_report
 from gradscope.renderers.view_statistics import site_statistics
-from gradscope.report import Finding, FixOutcome, Report
+from gradscope.report import CauseFound, Intervention
 from gradscope.trace import Site, Trace
 from gradscope.waterfall import waterfalls
 
@@ -108,32 +109,21 @@ def test_every_report_is_a_page_that_can_be_read_without_its_script(name: str) -
     assert all(fix.fix in seen for fix in report.fixes)
 
 
-class FindingWithCause(Finding):
-    """A finding whose cause was tested."""
-
-    tested: dict[str, Any]
-
-
-class WithPlacebo(Report):
-    """A report of a trial with a change that changes nothing."""
-
-    placebo: FixOutcome
-
-
 def test_tested_causes_and_the_placebo_can_be_read_without_the_script() -> None:
-    control = {"kind": "placebo", "sites": [], "reached": [0.1, None], "loss": [2.3, 2.3], "lower_in": 0, "works": False}
-    shift = {"kind": "shift", "sites": ["3.relu"], "reached": [1.0, 1.0], "loss": [0.4, 0.6], "lower_in": 2, "works": True}
-    tested = {"site": "3.relu", "begin": 7, "steps": 50, "seeds": [1, 2], "interventions": [control, shift]}
-    sick = reports.sick()
-    findings = [FindingWithCause(**dict(finding), tested=tested) for finding in sick.findings]
+    nothing = Intervention(kind="placebo", reached=[0.1, 0.1], loss=[2.3, 2.3])
+    shift = Intervention(
+        kind="centre z", sites=["3.relu"], reached=[1.0, 1.0], loss=[0.4, 0.6], lower_in=2, brings_gradient=True, works=True
+    )
+    tested = CauseFound(cause="common-mode", site="3.relu", begin=7, steps=50, seeds=[1, 2], interventions=[nothing, shift])
+    findings = [finding.model_copy(update={"tested": tested}) for finding in reports.sick().findings]
     placebo = reports.fix("placebo", [0.3] * 5, [0.01] * 5, (-0.02, 0.03), verdict="no effect")
-    report = WithPlacebo.model_construct(**{**dict(sick), "findings": findings}, placebo=placebo)
+    report = reports.sick(findings=findings, placebo=placebo)
     seen = [text.strip() for text in Page(html_summary(report)).seen if text.strip()]
-    start = seen.index("Tried at 3.relu for 50 steps from step 7, seeds 1, 2")
+    start = seen.index("Tried at 3.relu for 50 steps from step 7, 2 seeds (1, 2)")
     assert seen.count(seen[start]) == 1
-    assert seen[start + 5 : start + 13] == ["placebo", "10 %", "2.3", "nothing", "shift at 3.relu", "100 %", "0.50", "2 of 2"]
-    assert seen[start + 13] == "both"
-    assert "placebo" in seen[start + 13 :]
+    assert seen[start + 5 : start + 9] == [what_was_done(nothing), "10 %", "2.3", "nothing"]
+    assert seen[start + 9 : start + 14] == ["centring z at 3.relu", "100 %", "0.5", "2 of 2", "both come back"]
+    assert "placebo" in seen[start + 14 :]
 
 
 def test_it_asks_for_nothing_from_elsewhere() -> None:

@@ -30,9 +30,9 @@ function row(one, i) {
 }
 
 function back({ works, brings_gradient: gradient, brings_loss: loss }) {
-  if (works) return "\u2714 both";
-  if (gradient) return loss ? "gradient and loss" : "gradient";
-  return "nothing";
+  if (works) return gradient ? "\u2714 both" : "\u2714 loss";
+  if (gradient) return "gradient only";
+  return loss ? "loss only" : "nothing";
 }
 
 function share(values) {

@@ -4,6 +4,7 @@ import { element } from "./dom.js";
 import { Axis, controlPicture, effectPicture, effectText, seedPicture } from "./fix_pictures.js";
 import { fixed, listed, number } from "./numbers.js";
 import { panel } from "./panel.js";
+import { isProved } from "./view_document.js";
 
 const GLYPHS = { works: "\u2714", "no effect": "\u25cb", harms: "\u2716", inconclusive: "?" };
 const NARROW = 480; // CSS pixels of the panel, below which the pictures stand under each other
@@ -76,8 +77,8 @@ function row(fix, control, metric, effect, digits, recommended) {
     "div",
     { class: "fix-name" },
     element("b", {}, recommended ? "\u2605 " : "", fix.fix),
-    recommended ? element("div", { class: "recommended" }, "recommended") : null,
-    element("div", { class: `fix-verdict ${fix.verdict.replace(" ", "-")}` }, `${GLYPHS[fix.verdict]} ${fix.verdict}`),
+    recommended ? element("div", { class: "recommended" }, isProved(fix) ? "recommended" : "to try") : null,
+    element("div", { class: `fix-verdict ${fix.verdict.replace(" ", "-")}` }, `${GLYPHS[fix.verdict]} ${fix.word ?? fix.verdict}`),
     element("div", { class: "mean" }, [`mean ${fixed(fix.mean, digits)}`, fix.cost ? `cost ${fix.cost.toFixed(2)}\u00d7` : ""].filter(Boolean).join(", ")),
   );
   const numbers = [effectText(fix, digits), fix.p !== null && fix.p !== undefined ? `p ${number(fix.p)}` : ""];

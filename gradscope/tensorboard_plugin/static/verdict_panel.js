@@ -2,6 +2,7 @@
 
 import { element } from "./dom.js";
 import { networkStrip } from "./network_strip.js";
+import { isProved } from "./view_document.js";
 
 const WORDS = {
   sick: ["\u2716", "sick"],
@@ -33,7 +34,7 @@ export function verdictPanel(view) {
 }
 
 function remedyLabel({ recommended, fixes }) {
-  if (recommended) return "What cures it";
+  if (recommended) return isProved(fixes.find((one) => one.fix === recommended)) ? "What cures it" : "What to try";
   return fixes.length ? "What was tried" : "What to do";
 }
 

@@ -53,3 +53,8 @@ export function findingsIn(document, name) {
   if (!member || !["control", "run"].includes(member.role)) return [];
   return document.findings.filter((finding) => member.role === "run" || finding.seeds.includes(member.seed));
 }
+
+/** Return whether a fix is proved to work: without any that is, the most promising one is advised. */
+export function isProved(fix) {
+  return fix?.verdict === "works";
+}
