@@ -41,9 +41,9 @@ CHANGED = {
     "gelu": ("stack", {"activations": ["gelu", "sigmoid", "gelu"]}),
     "centre-sigmoid": ("stack", {"activations": ["relu", "centred_sigmoid", "relu"]}),
     "swap-sigmoid-tanh": ("stack", {"activations": ["relu", "tanh", "relu"]}),
-    "batchnorm-last": ("stack", {"norm": "batchnorm-last"}),
-    "batchnorm-all": ("stack", {"norm": "batchnorm-all"}),
-    "layernorm-all": ("stack", {"norm": "layernorm-all"}),
+    "batchnorm-last": ("stack", {"norm": "batchnorm-last", "norm_weight": "ones"}),
+    "batchnorm-all": ("stack", {"norm": "batchnorm-all", "norm_weight": "ones"}),
+    "layernorm-all": ("stack", {"norm": "layernorm-all", "norm_weight": "ones"}),
     "residual": ("stack", {"residual": True}),
 }
 
