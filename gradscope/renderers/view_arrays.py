@@ -88,7 +88,7 @@ def trimmed(values: FloatArray, digits: int = DIGITS) -> FloatArray:
     What is not 1 stays apart from 1, and what is not 0 from 0.
 
     >>> trimmed(np.float32([0, 1, 1 / 3, 1 - 1e-7, np.inf, np.nan])).tolist()
-    [0.0, 1.0, 0.3333282470703125, 0.99993896484375, inf, nan]
+    [0.0, 1.0, 0.3333282470703125, 0.999969482421875, inf, nan]
     """
     kept_bits = int(np.ceil(digits * np.log2(10)))
     mask = np.uint32(0xFFFFFFFF << (23 - kept_bits) & 0xFFFFFFFF)

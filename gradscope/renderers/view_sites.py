@@ -49,7 +49,7 @@ def short_names(names: Sequence[str]) -> list[str]:
     """Return names of at most `SHORT` characters, all different where the names are.
 
     >>> short_names(["a" * 30 + "." + str(i) + ".act" for i in range(2)])
-    ['….0.act', '….1.act']
+    ['…0.act', '…1.act']
     """
     from gradscope.renderers.short_names import cut, shortened_sites
 
