@@ -164,18 +164,18 @@ def _engine(
 
     Processes take seconds to load torch. Those that so many `networks`, all of them to be trained, need in any case start now.
     """
-    from gradscope.device import choose_device
-    from gradscope.processes import cores
-
     if name != "processes":
         from gradscope.sweep_ray import RayEngine
 
         engine = held.enter_context(closing(RayEngine(name.partition(":")[2] or None, jobs=jobs)))
         return lambda populations: engine, engine.device(recipe)
+    from gradscope.processes import cores
     from gradscope.sweep_plan import fewest_populations
     from gradscope.sweep_workers import ProcessEngine
 
-    processes = held.enter_context(closing(ProcessEngine(min(1, networks))))  # whatever the device, and before torch is loaded
+    processes = held.enter_context(closing(ProcessEngine(min(1, networks))))  # one in any case, whatever the device
+    from gradscope.device import choose_device  # loads torch, while the process does
+
     place = choose_device(recipe)
     is_gpu = place.type != "cpu"
     most = jobs or (1 if is_gpu else cores())
