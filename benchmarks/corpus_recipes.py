@@ -101,7 +101,7 @@ def _relu_behind_sigmoid(rng: random.Random) -> Iterator[Drawn]:
 
 
 def _saturated(rng: random.Random) -> Iterator[Drawn]:
-    plant = Plant("saturation by weights", ("saturation",), LARGE_BOUNDED, causes=(TOO_LARGE,))
+    plant = Plant("saturation by weights", ("saturation",), LARGE_BOUNDED, causes=(TOO_LARGE, "saturated gates"))
     for act in ("sigmoid", "tanh"):
         for std in (3.0, 6.0, 12.0):
             placed, told = replace(plant, places=(f"1.{act}",)), f"{act}, deviation {std}"

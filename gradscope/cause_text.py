@@ -15,6 +15,7 @@ DONE = {
     "open gate": "opening the gate",
     "rescale z": "unit variance of z",
     "lower lr": "learning rate x 0.1",
+    "much lower lr": "learning rate x 0.01",
     "reset layer": "fresh weights",
 }
 
@@ -26,7 +27,7 @@ def what_was_done(one: Intervention) -> str:
     'centring z at 3.relu'
     """
     text = DONE.get(one.kind, one.kind)
-    if one.kind in ("placebo", "lower lr"):
+    if one.kind in ("placebo", "lower lr", "much lower lr"):
         return text
     many = len(one.sites) > MOST_NAMED
     return f"{text} at " + (f"{one.sites[0]} to {one.sites[-1]}, {len(one.sites)} sites" if many else ", ".join(one.sites))

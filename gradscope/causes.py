@@ -13,21 +13,23 @@ placebo, again in nearly all seeds and beyond chance. That is said so.
 |---|---|---|
 | lower lr | the network, its state | steps too large: they shut or saturate it, whatever else would undo that |
 | centre z, centre input | size and gates | common-mode pre-activations: what is the same for all samples holds the gates |
-| rescale z | the sign of every z, mean over spread | pre-activations too large (or too small, if their spread is below 1) |
+| rescale z | the sign of every z, mean over spread | pre-activations too large (or too small: spread below 1, gradient lost) |
 | open gate | the forward pass, to the bit | the gates as such, provided that centring does not open them |
 | reset layer | how weights are drawn | the draw was unlucky (from step 0), or training had damaged the weights (later) |
 
 Where several work, the first line counts: each line's change is smaller, or undoes more specifically, than those below it.
 Centring comes before rescaling because unit variance shrinks the common part as well, not the other way round; and an open gate
 lets the gradient through whatever shuts it, so it decides only where nothing else works. The placebo must bring back nothing:
-it is what the others are measured against. Which change lowers the loss most says little: an open gate, which lets through what
-no closed one would, often beats the change that undoes the reason for its being closed.
+it is what the others are measured against. One thing comes before lower rates: where z spreads over more than ten before the
+first step, no step has made it so, and a rate low enough for such values only hides them. Which change lowers the loss most
+says little: an open gate, which lets through what no closed one would, often beats the change that undoes the reason for its
+being closed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +42,7 @@ from gradscope.student import paired_p
 LEVEL = 0.05
 MINIMUM_SEEDS = 3  # with two, a spread says nothing
 HALF = 0.5
+SPREAD = 10.0  # ten times the unit variance that initialisations are made for
 
 
 @dataclass(frozen=True)
@@ -192,8 +195,9 @@ def _name(place: Place, effects: Sequence[Effect], spread: float) -> str | None:
     here = {arm.kind for arm in working if place.layer in arm.layers}
     last = "last " if place.is_output else ""
     held = "closed" if place.shuts else "saturated"
-    names: Mapping[Kind, str] = {
+    names: dict[Kind, str] = {
         "lower lr": "steps too large",
+        "much lower lr": "steps too large",
         "centre z": f"common-mode {held} {last}pre-activations",
         "centre input": f"common-mode {held} {last}pre-activations",
         "rescale z": f"{last}pre-activations too {'large' if spread > 1 else 'small'}",
@@ -204,6 +208,11 @@ def _name(place: Place, effects: Sequence[Effect], spread: float) -> str | None:
     # Centring opens the gates, too: where it does they are not all that is wrong. Where no gradient is lost they are open.
     if effects[0].is_by_loss or centring & {"centre z", "centre input"}:
         here.discard("open gate")
+    if place.grows and spread <= 1:  # enlarging z makes nothing smaller: what helps is that steps no longer change z's size
+        names["rescale z"] = "steps too large"
+    if place.begin == 0 and spread > SPREAD:
+        first: dict[Kind, str] = {"rescale z": names["rescale z"]}
+        names = first | names
     for kind, name in names.items():
         if kind in here:
             return name

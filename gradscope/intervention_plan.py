@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from gradscope.report import Finding, Hypothesis, Report
 from gradscope.trace import Site, Trace
 
-Kind = Literal["placebo", "centre z", "centre input", "open gate", "rescale z", "lower lr", "reset layer"]
+Kind = Literal["placebo", "centre z", "centre input", "open gate", "rescale z", "lower lr", "much lower lr", "reset layer"]
 
-AT_ORIGIN: tuple[Kind, ...] = ("lower lr", "centre z", "centre input", "rescale z", "open gate", "reset layer")
+AT_ORIGIN: tuple[Kind, ...] = ("lower lr", "much lower lr", "centre z", "centre input", "rescale z", "open gate", "reset layer")
 """In the order in which they count where several work: see `causes`."""
 EVERYWHERE: tuple[Kind, ...] = ("centre z", "rescale z", "open gate")
 """What is also done at all places of the failure at once, where it stands at several: one gate among many may not do."""
@@ -29,7 +29,8 @@ there has to know.
 FEWEST_STEPS = 8  # of which the second eighth, in which the gradient is looked at, holds a step
 MOST_PLACES = 3  # origins that are tested, the worst first; each costs some hundred steps of about fifty networks
 MOST_SEEDS = 9
-LOWER_LR = 0.1
+RATES: Mapping[Kind, float] = {"lower lr": 0.1, "much lower lr": 0.01}
+"""By what the learning rate is multiplied: a tenth of one that is a hundred times too large is still too large."""
 
 BACKWARD = ("vanishing-gradient", "exploding-gradient")
 """Rules of a gradient that is lost, or grows, bit by bit on its way: the way is the place, from the site to the output."""

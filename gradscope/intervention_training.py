@@ -19,7 +19,7 @@ from gradscope.data import Data
 from gradscope.effects import CONTROL
 from gradscope.elementwise import build_activation
 from gradscope.gradient_probe import GradientProbe
-from gradscope.intervention_plan import LOWER_LR, STEPS, Arm, Measured, Place
+from gradscope.intervention_plan import RATES, STEPS, Arm, Measured, Place
 from gradscope.intervention_state import State, draw_again, state_of
 from gradscope.interventions import intervene
 from gradscope.member_traces import MemberName
@@ -80,11 +80,11 @@ class InterventionTraining:
 
     def _stage(self, place: Place, arms: Sequence[Arm], start: State | None, steps: int) -> dict[Arm, Measured]:
         """Train from the start for so many steps; arms with a learning rate of their own by themselves."""
-        slower = self._training.model_copy(update={"lr": self._training.lr * LOWER_LR})
         found: dict[Arm, Measured] = {}
-        for training in (self._training, slower):
-            own = [arm for arm in arms if (arm.kind == "lower lr") == (training is slower)]
+        for factor in (1.0, *RATES.values()):
+            own = [arm for arm in arms if RATES.get(arm.kind, 1.0) == factor]
             if own and not self._should_stop():
+                training = self._training.model_copy(update={"lr": self._training.lr * factor})
                 found |= self._trained(place, own, start, training, steps)
         return {arm: found[arm] for arm in arms if arm in found}
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradscope.report import Role
 from gradscope.rules import Observation, Rule
+from gradscope.rules.unscaled_input import FAR
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def role_of(seen: Seen, others: Sequence[Seen], leads: Leads) -> Role:
       itself, is dead or saturated, that is why.
     * What a network is fed explains what goes wrong at the first site, and values, gradients and steps that are too large
       anywhere; what has gone wrong at the first site explains the rest, or nothing does.
-    * Steps are too large where the gradient had exploded by then; what weights do that stand still follows from nothing.
+    * Steps are too large where the gradient had exploded by then, or all units of a layer say the same, so that their gradients
+      add up; what weights do that stand still follows from nothing.
     * What concerns the network as a whole follows from any error at a place or in the weights: a loss that diverges from what
       was there by then.
     """
@@ -63,8 +65,8 @@ def _causes(other: Seen, seen: Seen, leads: Leads) -> bool:
     if other.rule.slug == "unscaled-input":
         return other.is_error and _follows_from_input(seen, other)
     if seen.rule.flow == "weights":
-        exploded = other.rule.slug == "exploding-gradient" and other.is_error
-        return seen.rule.slug == "oversized-updates" and exploded and not _is_before(seen, other)
+        is_why = other.rule.slug in ("exploding-gradient", "identical-units") and other.is_error
+        return seen.rule.slug == "oversized-updates" and is_why and not _is_before(seen, other)
     if other.rule.flow == "weights":
         return other.rule.slug == "oversized-updates" and other.is_error and _is_before(other, seen)
     if seen.rule.flow == "forward":
@@ -76,7 +78,15 @@ def _follows_from_input(seen: Seen, fed: Seen) -> bool:
     if seen.rule.slug in _NOT_OF_INPUT:
         return False
     here = seen.observation.site is not None and seen.observation.site == fed.observation.site
-    return here or seen.rule.slug in _OF_SIZE
+    shut = seen.rule.slug in _SHUT and _shuts(fed, seen)
+    return here or shut or seen.rule.slug in _OF_SIZE
+
+
+def _shuts(fed: Seen, seen: Seen) -> bool:
+    """Tell whether such an input shuts units anywhere: by steps as large, or by a mean beside which all samples are alike."""
+    evidence = fed.observation.evidence
+    mean, deviation, rms = (float(str(evidence.get(f"input_{name}", "nan"))) for name in ("mean", "std", "rms"))
+    return rms > 1 and (_is_before(fed, seen) or abs(mean) > FAR * deviation)
 
 
 def _explains_network(other: Seen, seen: Seen) -> bool:
@@ -110,8 +120,9 @@ def _spreads_back(other: Seen, seen: Seen, leads: Leads) -> bool:
 
 # What no input brings about, whatever its scale.
 _NOT_OF_INPUT = ("frozen-weights", "identical-units", "vanishing-gradient")
-# What an input's size is carried on to, by layers that let it through. A relu that shuts does so at any size.
+# What an input's size is carried on to, by layers that let it through. A relu that shuts at first does so at any size.
 _OF_SIZE = ("saturation", "exploding-gradient", "oversized-updates", "non-finite")
+_SHUT = ("dead-units", "dead-layer", "output-collapse")
 
 
 def _is_before(one: Seen, other: Seen) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradscope.causes import cause_of, end_loss, nearly_all, worth_going_on
-from gradscope.intervention_plan import PLACEBO, Arm, Measured, Place
+from gradscope.intervention_plan import AT_ORIGIN, PLACEBO, Arm, Measured, Place
 
 CHANCE = math.log(10)
 HERE = 2
@@ -31,7 +31,7 @@ def named(*tried, seeds=5, placebo=(0.1, 2.2), spread=3.0, **changes):
     return cause_of(where, all_measured, CHANCE)
 
 
-NOTHING = [(kind, 0.1, 2.2) for kind in ("centre z", "centre input", "open gate", "rescale z", "lower lr", "reset layer")]
+NOTHING = [(kind, 0.1, 2.2) for kind in AT_ORIGIN]
 
 
 def test_where_nothing_helps_no_cause_is_named():
@@ -53,6 +53,10 @@ def test_where_nothing_helps_no_cause_is_named():
         (["rescale z", "open gate"], {"is_output": False, "shuts": False}, "pre-activations too large"),
         (["rescale z"], {"is_output": False, "spread": 0.01}, "pre-activations too small"),
         (["lower lr", "centre z", "open gate", "reset layer"], {}, "steps too large"),
+        (["much lower lr"], {}, "steps too large"),
+        (["lower lr", "rescale z"], {"spread": 9.0}, "steps too large"),
+        (["lower lr", "rescale z"], {"spread": 11.0}, "last pre-activations too large"),  # so they are drawn: no step did it
+        (["lower lr", "rescale z"], {"spread": 11.0, "begin": 40}, "steps too large"),
         (["reset layer"], {}, "unlucky initial weights"),
         (["reset layer"], {"begin": 40}, "weights damaged by training"),
         (["reset layer", "open gate"], {}, "closed last gates"),
@@ -119,6 +123,12 @@ def test_a_slow_network_has_no_gradient_to_bring_back():
 def test_a_gradient_that_grew_only_has_to_be_in_bounds():
     assert named(("lower lr", 0.6, 0.5), placebo=(0.0, 9e9), grows=True).name == "steps too large"
     assert named(("lower lr", 0.0, 0.5), placebo=(0.0, 9e9), grows=True).name is None
+
+
+def test_enlarging_z_cures_no_growth_by_its_size():
+    tried = ("rescale z", 0.6, 0.5)
+    assert named(tried, placebo=(0.0, 9e9), grows=True, spread=0.3).name == "steps too large"
+    assert named(tried, placebo=(0.0, 2.2), spread=0.3).name == "last pre-activations too small"
 
 
 def test_where_no_gradient_grew_out_of_bounds_the_loss_alone_tells_and_has_to_be_back_by_far():

@@ -16,8 +16,13 @@ SHUT = ("closed_frac", "nonpositive_frac")
 CHAIN = np.triu(np.ones((4, 4), bool), k=1)  # each site leads to all later ones
 
 
-def seen(slug, site=None, first_step=0, severity="error"):
-    return Seen(BY_SLUG[slug], Observation(site, first_step, severity, {}, "", ""))
+def seen(slug, site=None, first_step=0, severity="error", evidence=None):
+    return Seen(BY_SLUG[slug], Observation(site, first_step, severity, evidence or {}, "", ""))
+
+
+def fed(mean, std):
+    evidence = {"input_mean": mean, "input_std": std, "input_rms": (mean**2 + std**2) ** 0.5}
+    return seen("unscaled-input", 0, evidence=evidence)
 
 
 def role(of, *others):
@@ -85,6 +90,13 @@ def role(of, *others):
         (seen("oversized-updates"), seen("unscaled-input", 0), "victim"),
         (seen("identical-units", 0), seen("unscaled-input", 0), "origin"),
         (seen("dead-layer", 0), seen("unscaled-input", 0, severity="note"), "origin"),
+        (seen("dead-layer", 1), fed(0.0, 300.0), "origin"),  # at the first step a relu shuts at any scale
+        (seen("dead-layer", 1, first_step=2), fed(0.0, 300.0), "victim"),  # steps as large as the input have shut it
+        (seen("dead-layer", 1, first_step=2), fed(0.0, 0.001), "origin"),
+        (seen("dead-units", 1), fed(300.0, 1.0), "victim"),  # beside such a mean all samples are alike
+        (seen("oversized-updates"), seen("identical-units", 0), "victim"),  # equal gradients add up
+        (seen("oversized-updates"), seen("identical-units", 0, first_step=3), "origin"),
+        (seen("oversized-updates"), seen("identical-units", 0, severity="warning"), "origin"),
     ],
 )
 def test_role_beside_one_other(later, cause, expected):

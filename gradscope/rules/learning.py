@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from gradscope.rules.flow import has_way_around
+from gradscope.rules.window import shut_since
 from gradscope.trace import Trace
 
 # Half of the way from guessing to a perfect metric, or half of the loss gone: a network that has come so far learns.
@@ -19,7 +21,8 @@ def has_learnt(trace: Trace) -> bool | None:
 
     The last test metric has come half of the way from chance to 1, or the loss has fallen by half, and the metric, if there is
     one, a tenth of the way at least: a loss that the first steps threw up also falls where nothing is learnt. A start that is
-    itself thrown up is none to fall from: the first loss counts where it is lower than the first ten.
+    itself thrown up is none to fall from: the first loss counts where it is lower than the first ten. Where a hidden layer is
+    dead in the end, and nothing leads around it, the output is the same for every sample, whatever the loss has fallen from.
     """
     way, by_loss = metric_gain(trace), _by_loss(trace)
     if way is None:
@@ -92,4 +95,11 @@ def _by_loss(trace: Trace) -> bool | None:
     if len(trace.loss) < FEWEST_LOSSES:
         return None
     start = start_loss(trace)
-    return bool(end_loss(trace) <= start - HALF * abs(start)) if np.isfinite(start) else False
+    has_fallen = bool(end_loss(trace) <= start - HALF * abs(start)) if np.isfinite(start) else False
+    return has_fallen and not _is_cut(trace)
+
+
+def _is_cut(trace: Trace) -> bool:
+    """Tell whether a hidden site lets nothing through in the last window of samples, and nothing leads around it."""
+    hidden = [i for i, site in enumerate(trace.sites) if not site.is_output and site.units]
+    return any(bool((shut_since(trace, i) >= 0).all()) and not has_way_around(trace, i) for i in hidden)

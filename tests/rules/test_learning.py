@@ -38,6 +38,13 @@ def test_of_a_loop_that_tells_only_one_of_both_that_one_counts():
     assert has_learnt(replace(untested(example(loss=2.3)), task=Task(""))) is False
 
 
+def test_a_loss_that_falls_behind_a_dead_layer_has_taught_nothing():
+    dead = {("closed_frac", 1): 1.0, ("nonpositive_frac", 1): 1.0, ("remaining", 0): 0.0, ("act_common_mode", 2): np.inf}
+    assert has_learnt(untested(example(records=40, loss=FALLS, site=dead))) is False
+    around = dead | {("remaining", 0): 0.3}  # a residual branch
+    assert has_learnt(untested(example(records=40, loss=FALLS, site=around))) is True
+
+
 def test_a_few_losses_tell_nothing():
     assert has_learnt(untested(example(records=19, loss=np.linspace(2, 0, 19)))) is None
 
