@@ -62,13 +62,24 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--half", choices=("held back", "choosing", "both"), default="held back", help="of the cases")
-    parser.add_argument("--only", default="", help="cases whose name contains this, or healthy, sick, watch, recipe, published")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread (default: the cores)")
+    parser = case_options(__doc__, JOURNAL, only="cases whose name contains this, or healthy, sick, watch, recipe, published")
     parser.add_argument("--quick", action="store_true", help="a handful of cases, short")
-    parser.add_argument("--journal", type=Path, default=JOURNAL, help="what is done already (default: runs/error-rates.jsonl)")
-    parser.add_argument("--out", type=Path, help="file for the result (default: benchmarks/results/error-rates-DATE.json)")
+    return parsed(parser)
+
+
+def case_options(told: str | None, journal: Path, *, only: str) -> argparse.ArgumentParser:
+    """Return a parser with the options of every benchmark that runs cases of the corpora."""
+    parser = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--half", choices=("held back", "choosing", "both"), default="held back", help="of the cases")
+    parser.add_argument("--only", default="", help=only)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread (default: the cores)")
+    parser.add_argument("--journal", type=Path, default=journal, help=f"what is done already (default: runs/{journal.name})")
+    parser.add_argument("--out", type=Path, help=f"the result's file (default: benchmarks/results/{journal.stem}-DATE.json)")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return the options that were given."""
     options = parser.parse_args()
     if options.workers < 1:
         parser.error("expected at least one worker")

@@ -9,7 +9,6 @@ from the same seeds.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -17,11 +16,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import calm_threads, describe, load_average
-from benchmarks.error_rates import ROOT, Journal, code_version
+from benchmarks.error_rates import ROOT, Journal, case_options, code_version, parsed
 from benchmarks.error_rates_judge import wilson
 
 JOURNAL = ROOT / "runs" / "repair.jsonl"
@@ -38,7 +36,7 @@ COLUMNS: Mapping[str, Callable[[Result], bool]] = {
 
 def main() -> None:
     """Run what is not kept yet, print the table, keep the result."""
-    options = _options()
+    options = parsed(case_options(__doc__, JOURNAL, only="cases whose name contains this"))
     calm_threads()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     chosen = chosen_cases(options.half, options.only)
@@ -57,19 +55,6 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(f"kept in {out}", file=sys.stderr)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--half", choices=("held back", "choosing", "both"), default="held back", help="of the cases")
-    parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread (default: the cores)")
-    parser.add_argument("--journal", type=Path, default=JOURNAL, help="what is done already (default: runs/repair.jsonl)")
-    parser.add_argument("--out", type=Path, help="file for the result (default: benchmarks/results/repair-DATE.json)")
-    options = parser.parse_args()
-    if options.workers < 1:
-        parser.error("expected at least one worker")
-    return options
 
 
 def chosen_cases(half: str, only: str) -> dict[str, str]:
