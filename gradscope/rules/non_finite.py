@@ -24,7 +24,9 @@ class NonFinite(Rule):
         Looks at the training loss of every step (where it was logged) and at the activations and gradients of every recorded
         one, and names the first step. In the step in which it begins it also names the site nearest to the input whose output
         is not finite. A step later the weights are lost as well, and every site shows it: if that step was not looked at, no
-        site is named, unless weights before it are still in order. A gradient that was not seen is none that is NaN.
+        site is named, unless weights before it are still in order; the same training again, looked at in that step, names it
+        (`every=150` of `watch`, `watch: {every: 150}` of a recipe, for step 150). A gradient that was not seen is none that is
+        NaN.
 
     Why it is bad:
         One NaN spreads to all weights in one step; nothing is learnt from there on.
@@ -114,7 +116,8 @@ def _place(trace: Trace, record: int, bad: NDArray[np.bool_], first: int) -> tup
         return site, f"{shows}; the gradients of step {step - 1}, of which that may come, were not looked at"
     if step == first:
         return None, f" or before; where is not known: no step between {before} and {step} was looked at, nor its loss logged"
-    return None, f"; where is not known: step {first} was not looked at, and by step {step} the weights are lost"
+    again = f": the same run with `every` {first} looks at it" if first else ""
+    return None, f"; where is not known: step {first} was not looked at, and by step {step} the weights are lost{again}"
 
 
 def _broken_step(trace: Trace) -> NDArray[np.bool_]:

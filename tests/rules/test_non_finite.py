@@ -44,6 +44,7 @@ def test_no_site_is_named_where_the_step_was_not_looked_at():
     found = looked_at((0, 1, 2), spacing=10, finite_losses=64)
     assert (found.site, found.first_step) == (None, 64)
     assert found.text.startswith("the loss is not finite from step 64; where is not known: step 64 was not looked at")
+    assert found.text.endswith(": the same run with `every` 64 looks at it")
 
 
 def test_no_site_is_named_where_it_may_have_begun_since_the_last_look():
