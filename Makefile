@@ -19,10 +19,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types imports pytest clean
+.PHONY: help demo test lint types imports pytest screenshots clean
 
 help:  ## list the targets and the variables
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 13
 	@sed -n 's/^#   \(.*\)/\1/p' Makefile
 
 demo: $(INSTALLED)  ## install, then diagnose a network that does not learn
@@ -42,6 +42,11 @@ imports: $(TESTABLE)  ## import-linter: imports point one way
 
 pytest: $(TESTABLE)  ## tests and doctests
 	$(BIN)/pytest --numprocesses=auto --maxprocesses=4
+
+screenshots: $(TESTABLE)  ## take the README's pictures of the tab in TensorBoard anew (needs a Chromium)
+	rm -rf build/screenshots
+	$(BIN)/gradscope diagnose recipes/sigmoid_relu.yaml --quiet --out build/screenshots
+	$(BIN)/python scripts/make_screenshots.py build/screenshots/sigmoid_relu/* docs
 
 clean:  ## remove .venv, builds and caches; runs/ stays
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -5,15 +5,17 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as type checkers know it; importing `typing` for it would cost the command line its start
 if TYPE_CHECKING:
     from gradscope.scope import watch
+    from gradscope.surgery import apply_fix
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "watch"]
+__all__ = ["__version__", "apply_fix", "watch"]
 
 
 def __getattr__(name: str) -> object:
     """Import what needs torch when it is asked for."""
-    if name == "watch":
+    places = {"watch": "gradscope.scope", "apply_fix": "gradscope.surgery"}
+    if name in places:
         import importlib
 
-        return importlib.import_module("gradscope.scope").watch
+        return getattr(importlib.import_module(places[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gradscope.activations import NONE, ORDERED, TABLE, ActivationSpec, Block, LayerActivation, Value, check_shares
+from gradscope.activations import KNOWN, NONE, ORDERED, ActivationSpec, Block, LayerActivation, Value, check_shares
 from gradscope.recipe_faults import Fault, Faults, Keys, did_you_mean, expected, one_of
 from gradscope.user_code import is_reference
 
 OTHER_WORDS = {"swish": "silu", "identity": "none", "linear": "none", "off": "none", "no": "none", "false": "none"}
-OTHER_WORDS |= {activation.torch_class: name for name, activation in TABLE.items()}
+OTHER_WORDS |= {"centered_sigmoid": "centred_sigmoid", "shifted_sigmoid": "centred_sigmoid"}
+OTHER_WORDS |= {activation.torch_class: name for name, activation in KNOWN.items()}
 
 MIXING = ("softmax", "logsoftmax", "softmin", "softmax2d", "glu", "swiglu", "geglu", "maxout", "multiheadattention")
 
@@ -80,10 +81,10 @@ def _share(value: object, keys: Keys, faults: list[Fault]) -> int | float | None
 
 
 def _spec(name: object, parameters: Mapping[str, object], keys: Keys, faults: list[Fault]) -> ActivationSpec:
-    if not isinstance(name, str) or not (name in TABLE or is_reference(name)):
+    if not isinstance(name, str) or not (name in KNOWN or is_reference(name)):
         faults.append(Fault(keys, expected(FORMS, name, _hint(name)), of_key=bool(keys) and keys[-1] == name))
         return ActivationSpec(NONE)
-    known = TABLE[name].parameters if name in TABLE else {}
+    known = KNOWN[name].parameters if name in KNOWN else {}
     fitting: dict[str, Value] = {}
     for key, value in parameters.items():
         if key not in known:
@@ -109,7 +110,7 @@ def _hint(name: object) -> str:
         return "; write none for a layer without activation"
     if str(name).lower().replace("_", "") in MIXING:
         return "; it mixes units, and only element-wise activations have a slope per unit"
-    return did_you_mean(name, TABLE, OTHER_WORDS) or f"; known are {one_of(list(TABLE))}"
+    return did_you_mean(name, KNOWN, OTHER_WORDS) or f"; known are {one_of(list(KNOWN))}"
 
 
 def entry_of(layer: LayerActivation) -> object:
@@ -137,10 +138,10 @@ def _entry(block: Block) -> object:
 def entry_schema() -> dict[str, object]:
     """Return the JSON schema of an entry, for editors: names, parameters and the three ways to divide a layer."""
     name: dict[str, object] = {
-        "anyOf": [{"enum": list(TABLE)}, {"type": "string", "pattern": "^[^:\\s]+:[^:\\s]+$"}],
-        "description": "An activation of torch.nn in snake_case, none, or package.module:callable.",
+        "anyOf": [{"enum": list(KNOWN)}, {"type": "string", "pattern": "^[^:\\s]+:[^:\\s]+$"}],
+        "description": "An activation of torch.nn in snake_case, centred_sigmoid, none, or package.module:callable.",
     }
-    with_parameters = {known: _parameters_schema(known) for known in TABLE if TABLE[known].parameters}
+    with_parameters = {known: _parameters_schema(known) for known in KNOWN if KNOWN[known].parameters}
     share = {"type": "number", "exclusiveMinimum": 0, "description": "A count of units (3) or a share of them (0.25)."}
     one = {
         "type": "object",
@@ -168,7 +169,7 @@ def entry_schema() -> dict[str, object]:
 
 
 def _parameters_schema(name: str) -> dict[str, object]:
-    known = TABLE[name].parameters
+    known = KNOWN[name].parameters
     properties: dict[str, dict[str, object]] = {}
     for key, parameter in known.items():
         properties[key] = {"enum": list(parameter.choices)} if parameter.choices else {"type": "number"}

@@ -1,7 +1,8 @@
 """The activations that a recipe may name, and how one layer's units share them. No torch here: a name is only data.
 
-`TABLE` holds every element-wise activation of `torch.nn` (a test compares it with torch's own list). Softmax, GLU and
-attention mix units and are no activations of a single unit, so they have no slope per unit that could be diagnosed.
+`TABLE` holds every element-wise activation of `torch.nn` (a test compares it with torch's own list), `OWN` what torch has not.
+Softmax, GLU and attention mix units and are no activations of a single unit, so they have no slope per unit that could be
+diagnosed.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Parameter(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """A class of torch.nn with the parameters that a recipe may set; `inplace` is not one, it changes no value."""
+    """A class with the parameters that a recipe may set; `inplace` is not one, it changes no value."""
 
     torch_class: str
     parameters: Mapping[str, Parameter] = {}
@@ -76,6 +77,12 @@ TABLE: Mapping[str, Activation] = {
     "hardswish": Activation("Hardswish"),
     "threshold": Activation("Threshold", {"threshold": Parameter(None), "value": Parameter(None)}),
 }
+
+OWN: Mapping[str, Activation] = {"centred_sigmoid": Activation("CentredSigmoid")}
+"""Classes of `gradscope.elementwise`, by the names that recipes have for them."""
+
+KNOWN: Mapping[str, Activation] = {**TABLE, **OWN}
+"""Every activation that a recipe may name."""
 
 ORDERED = {"hardtanh": ("min_val", "max_val"), "rrelu": ("lower", "upper")}
 """Parameters of which the first must lie below the second."""

@@ -13,7 +13,7 @@ from gradscope.recipe_file import dump_recipe
 
 Precision = Literal["float32", "bf16"]
 
-NOT_OF_THE_RESULT = ("name", "data", "normalize", "seeds", "fixes", "expect", "device")
+NOT_OF_THE_RESULT = ("name", "data", "normalize", "seeds", "most_seeds", "fixes", "expect", "device")
 """Keys of a recipe that change nothing about what one network comes to; for its data stand the samples themselves."""
 
 

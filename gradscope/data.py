@@ -63,6 +63,21 @@ class Data:
         """Return the same data with samples of any shape laid out as [sample, feature], row by row (channel first)."""
         return replace(self, x_train=self.x_train.flatten(1), x_test=self.x_test.flatten(1))
 
+    def per_feature(self) -> Data:
+        """Return the same data with each feature less its mean over its standard deviation, both of the training set.
+
+        Computed in float64 on the host, so that the result does not depend on the device or on the samples' shape. A feature
+        that is the same in all training samples is centred, not scaled.
+        """
+        train = self.x_train.flatten(1).cpu().double()
+        mean, std = train.mean(dim=0), train.std(dim=0, correction=0)
+        std = torch.where(train.amin(dim=0) < train.amax(dim=0), std, 1.0)
+
+        def standardised(x: Tensor) -> Tensor:
+            return ((x.flatten(1).cpu().double() - mean) / std).view(x.shape).to(x.device, x.dtype)
+
+        return replace(self, x_train=standardised(self.x_train), x_test=standardised(self.x_test))
+
 
 def load_data(
     source: str | NpzSource,
@@ -70,7 +85,7 @@ def load_data(
     data_dir: Path | None = None,
     download: bool = False,
     allow_code: bool = False,
-    normalize: tuple[float, float] | None = None,
+    normalize: tuple[float, float] | str | None = None,
     where: str = "",
 ) -> Data:
     """Read samples and make them ready: float32, standardised, on the CPU. No random stream is touched.
@@ -82,13 +97,17 @@ def load_data(
         download: let torchvision download what is not there.
         allow_code: whether the callable may be run.
         normalize: mean and standard deviation to use instead of the published constants or the training set's own; on the
-            scale 0..1 for mnist, fashion-mnist and cifar10, of the raw values for all others.
+            scale 0..1 for mnist, fashion-mnist and cifar10, of the raw values for all others; per-feature for those of each
+            feature of the training set.
         where: what messages begin with, such as the recipe's file and line.
 
     Raises:
         DataError: the samples are absent, unreadable or unfit; one line that says what to do.
         CodeError: the callable may not be run, is not there, or fails.
     """
+    if isinstance(normalize, str):
+        common = {"data_dir": data_dir, "download": download, "allow_code": allow_code, "where": where}
+        return load_data(source, **common).per_feature()  # type: ignore[arg-type]
     try:
         if isinstance(source, NpzSource):
             return _assemble(source.path.stem, read_npz(source), normalize)

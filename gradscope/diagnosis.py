@@ -12,6 +12,7 @@ from gradscope.hypotheses import published_hypotheses
 from gradscope.report import Coverage, Evidence, Finding, Hypothesis, Role, Severity, Undecided, Verdict, Waterfall
 from gradscope.roles import Seen, role_of
 from gradscope.rules import RULES, CannotTell, Observation, Rule
+from gradscope.rules.site_order import leads_to
 from gradscope.trace import Trace
 from gradscope.waterfall import waterfalls
 
@@ -70,9 +71,10 @@ def diagnose(traces: Sequence[Trace], rules: Sequence[type[Rule]] = RULES) -> Di
             (optional if worst.optional else needed).append(answer)
     for i, seen in judged.items():
         names = [site.name for site in traces[i].sites]
+        leads = leads_to(traces[i])
         for item in seen:
             site = None if item.observation.site is None else names[item.observation.site]
-            placed.append(_Placed(traces[i].seed, site, item, role_of(item, seen)))
+            placed.append(_Placed(traces[i].seed, site, item, role_of(item, seen, leads)))
     findings = _findings(placed, [site.name for site in traces[0].sites] if traces else [])
     return Diagnosis(
         verdict=_verdict(findings, traces, is_told=is_judged and not needed),

@@ -118,6 +118,8 @@ def _parts(layer: nn.Module) -> list[_Part]:
     """Return the activations of a layer; none where there is more to it."""
     if type(layer) is not StackLayer or not layer.is_linear_and_activation or type(layer.activation) is not UnitActivation:
         return []
+    if not layer.activation.is_as_built:
+        return []
     parts = []
     for members, start, stop, module in layer.activation.shared():
         kernel = kernel_of(module)

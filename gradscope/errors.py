@@ -54,6 +54,10 @@ class CannotJudge(GradscopeError, RuntimeError):
     """Nothing was recorded that a verdict could stand on."""
 
 
+class FixError(GradscopeError, ValueError):
+    """A fix that cannot be applied to a model: there is none of that name, or the model has nothing that it could change."""
+
+
 class WatchError(GradscopeError, TypeError):
     """`gradscope.watch` was given something that it cannot watch."""
 

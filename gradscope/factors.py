@@ -9,8 +9,9 @@ import numpy as np
 from gradscope.derived_factors import derived_factors, derived_p_value
 from gradscope.factor_assumptions import assumptions
 from gradscope.factor_report import FactorEffect, Factors, Level
+from gradscope.holm import holm
 from gradscope.observations import FloatArray, IntArray, Observations, observations, strata_of
-from gradscope.permutation import PERMUTATIONS, factor_p_value, holm
+from gradscope.permutation import PERMUTATIONS, factor_p_value
 from gradscope.sweep_report import CellRow
 from gradscope.variance_shares import VarianceShares, ranks, variance_shares
 

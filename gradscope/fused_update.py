@@ -30,7 +30,8 @@ class LinearUpdate:
         self.parameters = (weight, bias)
         self.units = bias.shape[1]
         self._weight, self._bias = weight.detach(), bias.detach().unsqueeze(2)  # the same memory
-        self._lr, self._momentum, self._decay = float(group["lr"]), float(group["momentum"]), float(group["weight_decay"])
+        self.lr = float(group["lr"])  # of the coming step
+        self._momentum, self._decay = float(group["momentum"]), float(group["weight_decay"])
         self._optimizer = optimizer
         self.waits = False  # for `take_held`, so that others may look at the gradients first
         self._held: list[tuple[Tensor, Tensor]] = []
@@ -74,12 +75,12 @@ class LinearUpdate:
     def _move(self, parameter: Tensor, momentum: Tensor, left: Tensor, right: Tensor) -> None:
         """Take SGD's step along the gradient `left @ right`. Without momentum the buffer holds nothing between steps."""
         if not self._momentum and not self._decay:
-            parameter.baddbmm_(left, right, alpha=-self._lr)
+            parameter.baddbmm_(left, right, alpha=-self.lr)
             return
         momentum.baddbmm_(left, right, beta=self._momentum)
         if self._decay:
             momentum.add_(parameter, alpha=self._decay)
-        parameter.add_(momentum, alpha=-self._lr)
+        parameter.add_(momentum, alpha=-self.lr)
 
     def _buffers(self) -> tuple[Tensor, Tensor]:
         """Return the optimizer's own momentum of weight and bias; zeros, which its next step finds, where it has none yet."""

@@ -154,6 +154,8 @@ def factor_text(value: object) -> str:
     >>> factor_text((500, 256)), factor_text(0.10), factor_text("adam"), factor_text(()), factor_text((0.5, 0.25))
     ('500-256', '0.1', 'adam', 'none', '0.5/0.25')
     """
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, NormalInit):
         return f"std={factor_text(value.std)}"
     if isinstance(value, NpzData):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from gradscope.grid_activations import EachLayer, Stacks, halves_of, text_of
 from gradscope.recipe_faults import Fault, Faults, Keys, expected, show
 from gradscope.recipe_grid import MOST_CELLS, Grid, names_in, parse_grid, place_of, said
-from gradscope.recipe_stack import Stack, misfits
+from gradscope.recipe_stack import Stack, misfits, without_shortcut
 from gradscope.recipe_training import MOMENTUM_OPTIMIZERS
 
 
@@ -36,10 +36,15 @@ def grid_faults(raw: Mapping[str, Any]) -> Iterator[Fault]:
     if raw.get("model") is not None:
         return
     try:
-        hidden, activations, norms = (_found(raw, grid, name) for name in ("hidden", "activations", "norm"))
+        hidden, activations = _found(raw, grid, "hidden"), _found(raw, grid, "activations")
+        norms, residual = _found(raw, grid, "norm"), _found(raw, grid, "residual")
     except Faults:
         return
-    apart = [*_norm_misfits(hidden, norms, grid), *_misfits(hidden, activations, grid)]
+    apart = [
+        *_norm_misfits(hidden, norms, grid),
+        *_residual_misfits(hidden, residual, grid),
+        *_misfits(hidden, activations, grid),
+    ]
     yield from apart or _too_many(grid, [found.value for found in hidden])
 
 
@@ -86,7 +91,7 @@ def _found(raw: Mapping[str, Any], grid: Grid, name: str) -> list[Found]:
     if name in grid.names:
         return [Found((*grid.key(name), i), value) for i, value in enumerate(grid.values(name))]
     stack = said(raw.get("stack"))
-    if name == "norm" and name not in stack:
+    if name in ("norm", "residual") and name not in stack:
         return []
     return [Found(("stack", name), Stack.checked(name, stack.get(name)))]
 
@@ -95,6 +100,12 @@ def _norm_misfits(hidden: Sequence[Found], norms: Sequence[Found], grid: Grid) -
     for norm, widths in product(norms, hidden):
         for fault in misfits(widths.value, None, norm.value):
             yield Fault((*norm.keys, *fault.keys[1:]), fault.text + _for_widths(widths, grid))
+
+
+def _residual_misfits(hidden: Sequence[Found], residual: Sequence[Found], grid: Grid) -> Iterator[Fault]:
+    for found, widths in product(residual, hidden):
+        for fault in without_shortcut(found.value, widths.value):
+            yield Fault(found.keys, fault.text)
 
 
 def _misfits(hidden: Sequence[Found], activations: Sequence[Found], grid: Grid) -> Iterator[Fault]:

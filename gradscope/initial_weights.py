@@ -60,7 +60,7 @@ def _fill(weight: Tensor, init: str | NormalInit, gain: float) -> None:
         nn.init.normal_(weight, std=gain * weight.shape[1] ** -0.5)
     elif init == "zeros":
         nn.init.zeros_(weight)
-    elif init == "orthogonal":
+    elif init in ("orthogonal", "lsuv"):  # `unit_variance` scales the latter on samples
         nn.init.orthogonal_(weight)
     elif init == "kaiming-normal":
         nn.init.kaiming_normal_(weight, nonlinearity="relu")

@@ -1,7 +1,10 @@
 """Confidence intervals for a mean and for the effect of a fix, honest for runs that either collapse or do not.
 
-The plain paired t interval fails there: when one run in ten differs, five seeds usually show five equal differences, and an
-interval of width zero. A bound on the mean of a *bounded* variable keeps room for what was not seen.
+The paired t interval fails there: when one run in ten differs, five seeds usually show five equal differences, and an
+interval of width zero. A bound on the mean of a *bounded* variable keeps room for what was not seen, and the effect of a fix
+is the difference of two such means. Nothing is assumed of the runs but the range of the metric: no method can know from five
+runs that a sixth does not fail, so five good ones prove a fix only where failures in half of its runs could not undo the gain
+(`gradscope/unseen.py`).
 """
 
 from __future__ import annotations
@@ -12,13 +15,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gradscope.mean_test import larger_mean_chance
+
 Values = Sequence[float] | NDArray[np.floating]
 
-METHOD = "bounds of Learned-Miller & Thomas (2019) on the mean of the paired differences, 2.5 % on each side"
+METHOD = "difference of the bounds of Learned-Miller & Thomas (2019) on the means of fix and control"
 MEAN_METHOD = "bounds of Learned-Miller & Thomas (2019) on the mean of the seeds, 2.5 % on each side"
 CONFIDENCE = 0.95
-DRAWS = 10_000  # the bound's quantile then has a standard error below 0.5 % of the support's width
-MINIMUM_SEEDS = 3  # with two pairs the interval spans nearly the whole support
+DRAWS = 20_000  # so that 25 of them are beyond the end of an interval for six fixes and two looks
+MINIMUM_SEEDS = 3  # with two runs the interval spans nearly the whole range
 
 
 def bounded(values: Sequence[float], chance: float) -> list[float]:
@@ -33,17 +38,20 @@ def bounded(values: Sequence[float], chance: float) -> list[float]:
 
 
 def effect_interval(
-    control: Values, fix: Values, *, floor: float, ceiling: float = 1.0, confidence: float = CONFIDENCE
+    control: Values,
+    fix: Values,
+    *,
+    floor: float,
+    ceiling: float = 1.0,
+    confidence: float = CONFIDENCE,
+    others: Values = (),
 ) -> tuple[float, float] | None:
-    """Return the interval for the mean of `fix - control` over paired seeds.
+    """Return the interval for the mean of the fix less that of the control.
 
-    Each end is the bound of Learned-Miller and Thomas: the quantile of the mean under uniform Dirichlet weights on the
-    differences and one pseudo-difference at the end of the support. For two-valued outcomes it is Clopper and Pearson's.
-
-    The support is what an unseen pair could be: in general one arm at `floor` and the other at `ceiling`. But where every run
-    of one arm beats every run of the other (chance does that with probability 2 / C(2n, n): 0.008 at five seeds), both
-    outcomes have been seen n times and an unseen pair is taken to be at worst one in which the fix makes no difference; two
-    rare events at once in one pair are left out. `tests/test_interval.py` measures the coverage, those events included.
+    That of `difference_interval` between the runs of the fix and all runs of the control, those from further seeds included;
+    wider where the difference on the seeds that both have lies outside. Pairs play no other part: with few seeds, what was
+    not seen is far more than what the seeds have in common, and arms that rise and fall together only make the interval too
+    wide.
 
     Args:
         control: metric of the untouched arm, [seed].
@@ -52,6 +60,7 @@ def effect_interval(
             such as R2, has to be bounded before.
         ceiling: what a perfect run scores; a higher value seen in the data replaces it.
         confidence: two-sided level.
+        others: metric of the untouched network from further seeds, [run].
 
     Returns:
         (lower, upper), or None with fewer than three seeds or a value that is not finite.
@@ -59,21 +68,58 @@ def effect_interval(
     Raises:
         ValueError: the arms have different lengths.
 
-    Source: E. Learned-Miller and P. S. Thomas, A New Confidence Interval for the Mean of a Bounded Random Variable, 2019,
-    arXiv:1905.06208.
-
     >>> low, high = effect_interval([0.3, 0.3, 0.3, 0.3, 0.3], [0.9, 0.9, 0.9, 0.9, 0.9], floor=0.1)
-    >>> round(low, 2), round(high, 2)
-    (0.29, 0.75)
+    >>> round(low, 1), round(high, 1)
+    (0.0, 0.7)
     """
-    before, after = np.asarray(control, dtype=np.float64), np.asarray(fix, dtype=np.float64)
-    if before.shape != after.shape or before.ndim != 1:
-        raise ValueError(f"expected two lists of one length, got shapes {before.shape} and {after.shape}")
-    if len(before) < MINIMUM_SEEDS or not np.isfinite([before, after]).all():
-        return None
-    difference = after - before
-    worst, best = _support(before, after, floor, ceiling)
-    return _bounds(difference, worst, best, confidence)
+    effect = _effect(control, fix)
+    found = difference_interval(fix, _every(control, others), floor=floor, ceiling=ceiling, confidence=confidence)
+    return None if found is None else (min(found[0], effect), max(found[1], effect))
+
+
+def effect_p_value(control: Values, fix: Values, *, floor: float, ceiling: float = 1.0, others: Values = ()) -> float:
+    """Return the two-sided p value of "on average the fix gains nothing", or loses nothing.
+
+    The level at which the interval reaches zero, or, if that is less, the largest of three: that a fix which fails more often
+    than its runs show is no better than the control's mean; that a control which succeeds more often than its runs show is no
+    worse than the fix's mean; and the exact permutation test of the means (`larger_mean_chance`), which says what luck does
+    where the fix changes nothing. The interval allows for the first two at once, which is more than any two rare events need:
+    with five seeds it would leave a cure of 0.3 to 0.95 open among six fixes. `tests/test_interval.py` and
+    `benchmarks/trial_errors.py` measure how often a fix without a gain, or that harms, is told from zero all the same.
+
+    Where the seeds that both arms have point the other way than all runs together, nothing is told from zero.
+
+    Args:
+        control: see `effect_interval`, as all others.
+        fix: likewise.
+        floor: likewise.
+        ceiling: likewise.
+        others: likewise.
+
+    Returns:
+        The p value; 1 where there is no interval.
+
+    Raises:
+        ValueError: the arms have different lengths.
+
+    >>> control, others = [0.3, 0.3, 0.3, 0.3, 0.3], [0.3, 0.3, 0.3, 0.3, 0.3]
+    >>> effect_p_value(control, [0.9, 0.9, 0.9, 0.9, 0.9], floor=0.1, others=others) < 0.01
+    True
+    >>> effect_p_value(control, [0.36, 0.36, 0.36, 0.36, 0.36], floor=0.1, others=others) > 0.5
+    True
+    """
+    effect, every, after = _effect(control, fix), _every(control, others), np.asarray(fix, dtype=np.float64)
+    drawn = _drawn_differences(after, every, floor, ceiling)
+    if drawn is None or effect == 0:
+        return 1.0
+    ends = _ends(np.append(after, every), floor, ceiling)
+    if effect > 0:
+        chances = _least_level(after, every, ends), larger_mean_chance(every, after)
+        by_interval = float(np.mean(drawn[0] <= 0))
+    else:
+        chances = _least_level(-after, -every, (-ends[1], -ends[0])), larger_mean_chance(-every, -after)
+        by_interval = float(np.mean(drawn[1] >= 0))
+    return min(1.0, 2 * max(min(by_interval, max(chances)), 1 / DRAWS))
 
 
 def mean_interval(
@@ -108,9 +154,9 @@ def difference_interval(
 ) -> tuple[float, float] | None:
     """Return the interval for the difference of two means, first minus second, of runs that are not paired.
 
-    Each mean has the bound of `mean_interval`, with weights drawn independently; the ends are quantiles of their difference.
-    As in `effect_interval`, where every run of one beats every run of the other, an unseen run of either is taken to be at
-    worst like the mean of the other.
+    Each end is a quantile of the difference of the means under uniform Dirichlet weights, independent for both, on the runs and
+    one more that was not seen: at the end of the range that is worse for that end, as in the bound of `mean_interval`. For runs
+    that either fail or succeed wholly, it excludes zero where Fisher's exact test does.
 
     Args:
         first: metric, [run].
@@ -122,23 +168,54 @@ def difference_interval(
     Returns:
         (lower, upper), or None with fewer than three runs of either, or a value that is not finite.
 
+    Source: E. Learned-Miller and P. S. Thomas, A New Confidence Interval for the Mean of a Bounded Random Variable, 2019,
+    arXiv:1905.06208.
+
     >>> low, high = difference_interval([0.97, 0.98, 0.97, 0.98, 0.97], [0.3, 0.2, 0.3, 0.5, 0.4], floor=0.1)
     >>> round(low, 1), round(high, 1)
-    (0.1, 0.8)
+    (0.0, 0.8)
     """
+    drawn = _drawn_differences(first, second, floor, ceiling)
+    if drawn is None:
+        return None
+    tail = (1 - confidence) / 2
+    return float(np.quantile(drawn[0], tail)), float(np.quantile(drawn[1], 1 - tail))
+
+
+def _drawn_differences(
+    first: Values, second: Values, floor: float, ceiling: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return draws [draw] of the least and the largest difference of the means that the runs leave possible."""
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     both = np.append(a, b)
     if min(len(a), len(b)) < MINIMUM_SEEDS or not np.isfinite(both).all():
         return None
-    worst, best = min(floor, float(both.min())), max(ceiling, float(both.max()))
+    worst, best = _ends(both, floor, ceiling)
     of_a, of_b = _dirichlet(len(a) + 1), _dirichlet(len(b) + 1, stream=1)
-    tail = (1 - confidence) / 2
-    others = float(b.mean()), float(a.mean())
-    low_a, low_b = others if a.min() > b.max() else (worst, best)
-    high_a, high_b = others if a.max() < b.min() else (best, worst)
-    lower = np.quantile(of_a @ np.append(a, low_a) - of_b @ np.append(b, low_b), tail)
-    upper = np.quantile(of_a @ np.append(a, high_a) - of_b @ np.append(b, high_b), 1 - tail)
-    return float(lower), float(upper)
+    seen = of_a[:, :-1] @ a - of_b[:, :-1] @ b
+    return seen + worst * of_a[:, -1] - best * of_b[:, -1], seen + best * of_a[:, -1] - worst * of_b[:, -1]
+
+
+def _least_level(first: NDArray[np.float64], second: NDArray[np.float64], ends: tuple[float, float]) -> float:
+    """Return the level at which the bound of either mean reaches the other mean as it was seen, whichever is larger."""
+    of_a, of_b = _dirichlet(len(first) + 1), _dirichlet(len(second) + 1, stream=1)
+    low, high = of_a @ np.append(first, ends[0]), of_b @ np.append(second, ends[1])
+    return max(float(np.mean(low <= second.mean())), float(np.mean(high >= first.mean())))
+
+
+def _ends(seen: NDArray[np.float64], floor: float, ceiling: float) -> tuple[float, float]:
+    return min(floor, float(seen.min())), max(ceiling, float(seen.max()))
+
+
+def _effect(control: Values, fix: Values) -> float:
+    before, after = np.asarray(control, dtype=np.float64), np.asarray(fix, dtype=np.float64)
+    if before.shape != after.shape or before.ndim != 1:
+        raise ValueError(f"expected two lists of one length, got shapes {before.shape} and {after.shape}")
+    return float(np.mean(after - before)) if len(before) else 0.0
+
+
+def _every(control: Values, others: Values) -> NDArray[np.float64]:
+    return np.append(np.asarray(control, dtype=np.float64), np.asarray(others, dtype=np.float64))
 
 
 def _bounds(seen: NDArray[np.float64], worst: float, best: float, confidence: float) -> tuple[float, float]:
@@ -147,13 +224,6 @@ def _bounds(seen: NDArray[np.float64], worst: float, best: float, confidence: fl
     lower = np.quantile(weights @ np.append(seen, worst), tail)
     upper = np.quantile(weights @ np.append(seen, best), 1 - tail)
     return float(lower), float(upper)
-
-
-def _support(before: NDArray[np.float64], after: NDArray[np.float64], floor: float, ceiling: float) -> tuple[float, float]:
-    reach = max(ceiling, float(before.max()), float(after.max())) - min(floor, float(before.min()), float(after.min()))
-    worst = 0.0 if after.min() > before.max() else -reach
-    best = 0.0 if after.max() < before.min() else reach
-    return worst, best
 
 
 @functools.lru_cache(maxsize=8)

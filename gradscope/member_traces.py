@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradscope.identical import identical_frac
 from gradscope.merged_records import RecordColumns
 from gradscope.parameter_sums import ALL, BEFORE_CLIPPING, place_of
 from gradscope.recorded_site import RecordedSite
 from gradscope.recorder import Recorder
 from gradscope.rules.flow import DECAY
 from gradscope.site_sums import COUNTS
-from gradscope.trace import UNIT_STATISTICS, Site, Task, Trace
+from gradscope.trace import NETWORK_STATISTICS, UNIT_STATISTICS, Site, Task, Trace
 
 Column = NDArray[np.float32]
 
@@ -59,7 +60,8 @@ def _member_trace(
 ) -> Trace:
     passed = [site for site in recorder.sites.values() if site.is_known]
     found = [site for site in passed if not _row(site.host_shape().linear, i).all()]
-    sites = tuple(_site(site, i) for site in found)
+    fed = _fed({site.key: site for site in passed}, [site.key for site in found])
+    sites = tuple(_site(site, i, feeds) for site, feeds in zip(found, fed, strict=True))
     sums = [_Sums(records, site, units.units, i) for site, units in zip(found, sites, strict=True)]
     metric = [values[i] for values in progress.evaluation_metric]
     test_loss = [values[i] for values in progress.evaluation_loss]
@@ -84,6 +86,11 @@ def _member_trace(
         schedule=schedule,
         unseen=(*recorder.unseen, *(f"{key} (inside activation checkpointing)" for key in recorder.unrecorded)),
         notes=tuple(recorder.notes),
+        network_statistics={name: records.column(("", name))[:, i] for name in NETWORK_STATISTICS},
+        frozen=recorder.frozen,
+        unmeasured=recorder.unmeasured,
+        detached=tuple(recorder.detached),
+        ungraded=recorder.ungraded,
     )
 
 
@@ -91,10 +98,27 @@ def _row(values: NDArray[np.bool_], member: int) -> NDArray[np.bool_]:
     return np.asarray(values[member if len(values) > 1 else 0])
 
 
-def _site(site: RecordedSite, i: int) -> Site:
+def _fed(passed: Mapping[str, RecordedSite], found: Sequence[str]) -> list[tuple[int, ...] | None]:
+    """Return the places of the sites that each one feeds, those without a non-linearity looked through.
+
+    Of a module that is called again with what came of its first call, only the way forward counts. None where some are unknown.
+    """
+    if any(site.feeds is None for site in passed.values()):
+        return [None] * len(found)
+    place = {key: i for i, key in enumerate(found)}
+    order = {key: i for i, key in enumerate(passed)}
+    reached: dict[str, set[int]] = {}
+    for key in reversed(list(passed)):
+        ahead = [fed for fed in passed[key].feeds or () if order.get(fed, -1) > order[key]]
+        reached[key] = set().union(*({place[fed]} if fed in place else reached[fed] for fed in ahead))
+    return [tuple(sorted(reached[key])) for key in found]
+
+
+def _site(site: RecordedSite, i: int, feeds: tuple[int, ...] | None) -> Site:
     shape, (_, number, call) = site.host_shape(), site.key.partition("#")
     name = site.labels[i if len(site.labels) > 1 else 0] + number + call
-    return Site(name, _row(shape.shuts, i), _row(shape.saturates, i), is_output=site.is_output)
+    shuts, saturates = _row(shape.shuts, i), _row(shape.saturates, i)
+    return Site(name, shuts, saturates, is_output=site.is_output, wants_gradient=site.wants_gradient, feeds=feeds)
 
 
 @dataclass(frozen=True)
@@ -158,6 +182,15 @@ class _Sums:
             varying = np.maximum(self.whole("out_norm").astype(np.float64) ** 2 / self.counts[:, 1] - common, 0)
             return np.where(varying == 0, np.inf, np.sqrt(common / varying)).astype(np.float32)
 
+    def identical_frac(self) -> Column:
+        """Units are told apart by z of the first sample, mean and spread of z, all three in one number."""
+        first, shift, spread = (self.of(name).astype(np.float64) for name in ("first", "shift", "spread"))
+        count = self.counts[:, :1].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            mean = first + shift / count
+            deviation = np.sqrt(np.maximum(spread / count - (shift / count) ** 2, 0))
+        return identical_frac(first, mean, deviation)
+
     def grad_rms(self) -> Column:
         return (self.whole("out_of_gate") / np.sqrt(self.counts[:, 0] * self.units)).astype(np.float32)
 
@@ -179,6 +212,7 @@ def _site_statistics(records: RecordColumns, sums: list[_Sums], i: int) -> tuple
         "weight_transmission": _ratio(into_gate, arrives),
         "remaining": _ratio(out_of_gate, output[:, None]),
         "grad_rms": stacked([s.grad_rms() for s in sums]),
+        "identical_frac": stacked([s.identical_frac() for s in sums]),
     }
 
 

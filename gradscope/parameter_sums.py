@@ -44,6 +44,7 @@ class ParameterSums:
         self._is_fast = False  # gradients, weights and steps can be taken in one go
         self._norms: list[Tensor] = []  # of gradients, weights and steps, where they are
         self.found: Found = {}
+        self.sparse: set[int] = set()  # parameters that had a gradient of which there are no statistics
 
     def begin(self) -> None:
         """Forget the last step."""
@@ -72,6 +73,7 @@ class ParameterSums:
             return
         groups, parameters = groups_of(optimizer), self._own
         self._is_fast = self._can_be_fast(optimizer)
+        self.sparse |= {i for i, p in enumerate(parameters) if p.grad is not None and p.grad.is_sparse}
         held = [i for i, p in enumerate(parameters) if id(p) in groups and p.grad is not None and not p.grad.is_sparse]
         left = [i for i in self._left_over if self.parameters[i].gradient is not None]
         present = held + left

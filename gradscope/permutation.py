@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -59,21 +58,6 @@ def ways(labels: IntArray) -> int:
     counts = np.bincount(labels).tolist()
     found = math.factorial(len(labels)) // math.prod(map(math.factorial, counts))
     return found // math.prod(math.factorial(alike) for alike in Counter(counts).values())
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return the p values corrected for their number (Holm 1979); None stays None and does not count.
-
-    >>> holm([0.01, None, 0.04, 0.03])
-    [0.03, None, 0.06, 0.06]
-    """
-    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
-    corrected: list[float | None] = [None] * len(p_values)
-    largest = 0.0
-    for rank, (p, i) in enumerate(known):
-        largest = max(largest, min(1.0, p * (len(known) - rank)))
-        corrected[i] = largest
-    return corrected
 
 
 def _between(centred: FloatArray, level: IntArray, counts: IntArray) -> float:

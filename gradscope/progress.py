@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Advance(Protocol):
-    """Tells the progress bar that `steps` more steps are done, and what is going on."""
+    """Tells the progress bar that `steps` more steps are done, how many more are planned, and what is going on."""
 
-    def __call__(self, steps: int, text: str = "") -> None:
-        """Move on by `steps`; an empty text leaves the last one."""
+    def __call__(self, steps: int, text: str = "", more: int = 0) -> None:
+        """Move on by `steps` of a total that grows by `more`; an empty text leaves the last one."""
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def training_progress(total_steps: int, *, enabled: bool | None = None) -> Itera
     ...     advance(5, "control")
     """
     if enabled is False or not _redraws():
-        yield lambda steps, text="": None
+        yield lambda steps, text="", more=0: None
         return
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.text import Text
@@ -55,7 +55,12 @@ def training_progress(total_steps: int, *, enabled: bool | None = None) -> Itera
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("training", total=total_steps)
 
-        def advance(steps: int, text: str = "") -> None:
+        total = [total_steps]
+
+        def advance(steps: int, text: str = "", more: int = 0) -> None:
+            if more:
+                total[0] += more
+                progress.update(bar, total=total[0])
             if text:
                 progress.update(bar, advance=steps, description=text)
             else:

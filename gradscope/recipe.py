@@ -17,13 +17,17 @@ from gradscope.grid_activations import entries_of
 from gradscope.grid_faults import grid_faults
 from gradscope.recipe_faults import Fault, Keys, Positions, expected
 from gradscope.recipe_fields import (
-    FIX_NAMES,
+    AUTO,
+    DEFAULT_FIXES,
     HEALTHY,
+    STACK_FIX_NAMES,
+    TRAINING_FIX_NAMES,
     Data,
     Device,
     Expectation,
     Fixes,
     Model,
+    MostSeeds,
     Name,
     Normalize,
     NpzData,
@@ -63,6 +67,7 @@ class Recipe(Part):
         Expect(GRID),
     ] = None
     seeds: Seeds = 5
+    most_seeds: MostSeeds = None
     watch: Annotated[Watch, Field(description="At which steps to look."), Expect(Watch.WHAT)] = Watch()
     fixes: Fixes = None
     expect: Expectation = None
@@ -75,7 +80,7 @@ class Recipe(Part):
         """Return `raw` with the fixes that suit its network, and with stand-ins for what only its grid says."""
         if raw.get("fixes", ()) is None or "fixes" not in raw:
             is_single = raw.get("stack") is not None and raw.get("grid") is None
-            raw = {**raw, "fixes": FIX_NAMES if is_single else ()}
+            raw = {**raw, "fixes": DEFAULT_FIXES if is_single else ()}
         return filled(raw)
 
     @classmethod
@@ -87,16 +92,26 @@ class Recipe(Part):
         if stack is None and model is None and not names_in(raw.get("grid")) & {"hidden", "activations"}:
             yield Fault(("stack",), f"expected {Stack.WHAT}, or model: package.module:callable, got neither")
         if model is not None and stack is None and isinstance(fixes, list | tuple):
-            hint = "; write fixes: [] or name classes of your own"
+            hint = "; write fixes: [] or name classes of your own; gradscope.apply_fix changes a model in code"
             for i, fix in enumerate(fixes):
-                if fix in FIX_NAMES:
-                    yield Fault(("fixes", i), expected("no built-in fix beside model:, they change a stack", fix, hint))
+                if fix in STACK_FIX_NAMES:
+                    what = f"one of {', '.join(TRAINING_FIX_NAMES)} beside model:, the others change a stack"
+                    yield Fault(("fixes", i), expected(what, fix, hint))
+        seeds, most = raw.get("seeds"), raw.get("most_seeds")
+        count = len(seeds) if isinstance(seeds, list | tuple) else seeds
+        if type(count) is int and type(most) is int and most < count:
+            yield Fault(("most_seeds",), f"expected at least the {count} seeds that all are trained with, got {most}")
         yield from grid_faults(raw)
 
     @property
     def fix_names(self) -> tuple[str, ...]:
-        """The fixes to try, in order."""
-        return self.fixes or ()
+        """The fixes to try, in order; none where they are chosen by what is found."""
+        return self.fixes if isinstance(self.fixes, tuple) else ()
+
+    @property
+    def chooses_fixes(self) -> bool:
+        """Whether the fixes are chosen by what is found in the control."""
+        return self.fixes == AUTO
 
     @property
     def seed_list(self) -> tuple[int, ...]:
@@ -181,7 +196,8 @@ def replace(
     seeds: int | Sequence[int] | None = None,
     epochs: int | None = None,
     device: str | None = None,
-    fixes: Sequence[str] | None = None,
+    fixes: Sequence[str] | str | None = None,
+    most_seeds: int | None = None,
 ) -> Recipe:
     """Return the recipe with what the command line's options change; None leaves it as it is.
 
@@ -193,11 +209,11 @@ def replace(
         raw.pop(name, None)
     options: dict[Keys, str] = dict(recipe._positions.options)
     npz = {"source": "npz", "path": str(Path(data).expanduser().absolute())} if data and data.endswith(".npz") else None
-    changes = {"data": npz or data, "seeds": seeds, "device": device, "fixes": fixes}
+    changes = {"data": npz or data, "seeds": seeds, "device": device, "fixes": fixes, "most_seeds": most_seeds}
     for name, value in changes.items():
         if value is not None:
             raw[name] = value
-            options[(name,)] = f"--{name}"
+            options[(name,)] = f"--{name.replace('_', '-')}"
     if recipe.grid and recipe.stack:
         raw["stack"] = {name: value for name, value in said(recipe.stack).items() if name not in recipe.grid.names}
     if epochs is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
@@ -9,12 +10,26 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gradscope.recipe_faults import Fault, Faults, expected, show
-from gradscope.recipe_parts import Expect, Part, as_tuple, choice, names, parsed, raise_if, repeated
+from gradscope.recipe_parts import Expect, Part, choice, names, parsed, raise_if, repeated
 from gradscope.recipe_training import MOST_SAMPLES
 from gradscope.user_code import PATTERN, is_reference
 
 DATA_NAMES = ("digits", "mnist", "fashion-mnist", "cifar10")
-FIX_NAMES = ("batchnorm-last", "batchnorm-all")
+TRAINING_FIX_NAMES = ("lower-lr", "lr-warmup", "clip-gradient", "adam", "scale-input")
+"""Fixes that change how a network is trained and not what it is, so that they suit a model of the user's own, too."""
+
+STACK_FIX_NAMES = (
+    "he-init", "xavier-init", "lsuv-init", "drop-output-activation", "leaky-relu", "gelu", "centre-sigmoid",
+    "swap-sigmoid-tanh", "batchnorm-last", "batchnorm-all", "layernorm-all", "residual",
+)  # fmt: skip
+FIX_NAMES = (*TRAINING_FIX_NAMES, *STACK_FIX_NAMES)
+"""The fixes that a recipe may name, the smaller change first."""
+
+DEFAULT_FIXES = ("batchnorm-last", "batchnorm-all")
+AUTO = "auto"
+"""Fixes that are chosen by what was found: `gradscope.fixes.fixes_for`."""
+
+PER_FEATURE = "per-feature"
 RULES: Mapping[str, str] = {
     "dead-units": "GS101",
     "dead-layer": "GS102",
@@ -24,7 +39,12 @@ RULES: Mapping[str, str] = {
     "exploding-gradient": "GS106",
     "non-finite": "GS107",
     "common-mode": "GS108",
+    "identical-units": "GS109",
+    "frozen-weights": "GS201",
+    "oversized-updates": "GS202",
     "stuck-at-chance": "GS203",
+    "diverging-loss": "GS204",
+    "unscaled-input": "GS301",
 }
 """Slug and code of each rule that `expect` may name; the rules themselves cannot be imported from here."""
 
@@ -53,10 +73,14 @@ DATA = Expect(
 )
 MODEL = Expect("package.module:callable that returns a torch.nn.Module")
 FIXES = Expect(
-    f"a list of fixes ({', '.join(FIX_NAMES)} or package.module:Class), [] for none",
+    f"{AUTO}, or a list of fixes ({', '.join(FIX_NAMES)} or package.module:Class), [] for none",
     item=f"{', '.join(FIX_NAMES)} or package.module:Class",
     choices=FIX_NAMES,
-)
+    other_words={"kaiming-init": "he-init", "glorot-init": "xavier-init", "grad-clip": "clip-gradient", "warmup": "lr-warmup",
+                 "skip-connections": "residual", "center-sigmoid": "centre-sigmoid", "standardise": "scale-input"},
+)  # fmt: skip
+PAIR = "[mean, std] with two finite numbers, std above 0"
+NORMALIZE = Expect(f"{PER_FEATURE}, or {PAIR}", item=PAIR, choices=(PER_FEATURE,))
 EXPECTED = Expect(
     "healthy or a list of rules such as [output-collapse]",
     item=f"one of {', '.join(RULES)}",
@@ -110,6 +134,23 @@ def check_data(value: object) -> object:
     raise Faults([Fault((), expected(DATA.what, value, hint) if hint else DATA.got(value))])
 
 
+def check_normalize(value: object) -> object:
+    """Return mean and std, or the word; lists become tuples.
+
+    Raises:
+        Faults: it is something else.
+    """
+    if value is None or value == PER_FEATURE:
+        return value
+    if not isinstance(value, list | tuple) or len(value) > 2:
+        raise Faults([Fault((), NORMALIZE.got(value))])
+    pair = [*value, None, None][:2]
+    finite = [isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in pair]
+    fit = (finite[0], finite[1] and pair[1] > 0)
+    raise_if(Fault((i,), NORMALIZE.got(pair[i], of_item=True)) for i in (0, 1) if not fit[i])
+    return tuple(value)
+
+
 def check_seeds(value: object) -> object:
     """Return a count or a list of different seeds; lists become tuples.
 
@@ -145,6 +186,7 @@ def check_expected(value: object) -> object:
 
 
 _REFERENCE = {"type": "string", "pattern": f"^{PATTERN.pattern}$", "description": "Code of your own; needs --allow-code."}
+_FIX_LIST = {"type": "array", "uniqueItems": True, "items": {"anyOf": [{"enum": list(FIX_NAMES)}, _REFERENCE]}}
 
 Name = Annotated[
     str,
@@ -160,10 +202,10 @@ Data = Annotated[
     DATA,
 ]
 Normalize = Annotated[
-    tuple[float, Annotated[float, Field(gt=0)]] | None,
-    BeforeValidator(as_tuple),
-    Field(description="[mean, std] for all samples; without it the training set's own."),
-    Expect("[mean, std] with two finite numbers, std above 0"),
+    tuple[float, Annotated[float, Field(gt=0)]] | Literal["per-feature"] | None,
+    BeforeValidator(check_normalize),
+    Field(description="[mean, std] for all samples, or per-feature; without it the training set's own over all values."),
+    NORMALIZE,
 ]
 Model = Annotated[
     str | None,
@@ -179,11 +221,19 @@ Seeds = Annotated[
     Field(description="A count n for the seeds 1 to n, or a list of different seeds."),
     SEEDS,
 ]
+MostSeeds = Annotated[
+    Annotated[int, Field(ge=1, le=MOST_SEEDS)] | None,
+    Field(description="Trials of fixes go on to so many seeds where a verdict is open; without it all have the seeds above."),
+    Expect(f"a count of seeds up to which open trials go on, at most {MOST_SEEDS}"),
+]
 Fixes = Annotated[
-    tuple[str, ...] | None,
-    BeforeValidator(lambda value: names(value, FIXES, reference=True)),
-    WithJsonSchema({"type": "array", "uniqueItems": True, "items": {"anyOf": [{"enum": list(FIX_NAMES)}, _REFERENCE]}}),
-    Field(description="Fixes to try in trials; without it both batch-norms for a stack, none for a model."),
+    Literal["auto"] | tuple[str, ...] | None,
+    BeforeValidator(lambda value: value if value == AUTO else names(value, FIXES, reference=True)),
+    WithJsonSchema({"anyOf": [{"const": AUTO}, _FIX_LIST]}),
+    Field(
+        description="Fixes to try in trials; auto = those that suit what is found; without it both batch-norms for a stack, "
+        "none for a model."
+    ),
     FIXES,
 ]
 Expectation = Annotated[

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import eq
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from gradscope.activation_entries import entry_schema, parse_layer
 from gradscope.activations import NONE, LayerActivation
-from gradscope.recipe_faults import Fault, Faults
+from gradscope.recipe_faults import Fault, Faults, show
 from gradscope.recipe_parts import Expect, Part, as_tuple, choice, parsed, raise_if
 
 MOST_LAYERS, MOST_UNITS = 1000, 1_000_000
@@ -20,7 +21,7 @@ StackNorm = Literal["none", "batchnorm-all", "batchnorm-last", "layernorm-all"]
 NormWeight = Literal["ones", "uniform"]
 Init = Literal[
     "default", "kaiming-normal", "kaiming-uniform", "xavier-normal", "xavier-uniform", "lecun-normal", "matched-normal",
-    "orthogonal", "zeros",
+    "orthogonal", "lsuv", "zeros",
 ]  # fmt: skip
 INITS = (
     "default",
@@ -31,6 +32,7 @@ INITS = (
     "lecun-normal",
     "matched-normal",
     "orthogonal",
+    "lsuv",
     "zeros",
 )
 LAYER_NORM = choice("none", "batchnorm", "layernorm", off="none", no="none", false="none", bn="batchnorm", ln="layernorm")
@@ -39,7 +41,8 @@ STACK_NORM = choice(
     off="none", no="none", false="none", batchnorm="batchnorm-all", bn="batchnorm-all", layernorm="layernorm-all",
 )  # fmt: skip
 INIT = choice(*INITS, he="kaiming-normal", glorot="xavier-uniform", xavier="xavier-uniform", kaiming="kaiming-normal",
-              lecun="lecun-normal", matched="matched-normal", zero="zeros", none="default", torch="default")  # fmt: skip
+              lecun="lecun-normal", matched="matched-normal",
+              layer_sequential="lsuv", zero="zeros", none="default", torch="default")  # fmt: skip
 
 
 class NormalInit(Part):
@@ -80,6 +83,7 @@ class Stack(Part):
         "widths": "hidden", "layers": "hidden", "act": "activations", "nonlinearity": "activations",
         "normalization": "norm", "batchnorm": "norm", "norm_init": "norm_weight",
         "gamma": "norm_weight", "initialization": "init", "weight_init": "init",
+        "shortcuts": "residual", "skip": "residual",
     }  # fmt: skip
 
     hidden: Annotated[
@@ -108,9 +112,17 @@ class Stack(Part):
     init: Annotated[
         Init | NormalInit,
         BeforeValidator(parsed(_init)),
-        Field(description="Initial weights; default = torch's own, matched-normal = by the gain of the activation before."),
+        Field(
+            description="Initial weights; default = torch's own, matched-normal = by the gain of the activation before, "
+            "lsuv = orthogonal, then each layer's pre-activations scaled to unit variance on samples."
+        ),
         INIT,
     ] = "default"
+    residual: Annotated[
+        bool,
+        Field(description="Identity shortcuts around the hidden layers that are as wide as the hidden layer before."),
+        choice("true", "false", yes="true", on="true", no="false", off="false"),
+    ] = False
 
     @property
     def layers(self) -> tuple[LayerActivation, ...]:
@@ -127,11 +139,23 @@ class Stack(Part):
         others: Norm = last if which == "all" else "none"
         return (others,) * (len(self.activations) - 1) + (last,)
 
+    def has_shortcut(self, index: int) -> bool:
+        """Tell whether the outputs of the layer before are added to those of layer `index`, counted from 0."""
+        return self.residual and 0 < index < len(self.hidden) and self.hidden[index] == self.hidden[index - 1]
+
     @classmethod
     def cross_faults(cls, raw: Mapping[str, Any]) -> Iterator[Fault]:
         """Yield what does not fit together; where a grid holds a part of the stack, that is for the grid to check."""
         if not isinstance(raw, OfGrid):
             yield from misfits(raw.get("hidden"), raw.get("activations"), raw.get("norm"))
+            yield from without_shortcut(raw.get("residual"), raw.get("hidden"))
+
+
+def without_shortcut(residual: object, hidden: object) -> Iterator[Fault]:
+    """Yield shortcuts that no layer can have, which would silently change nothing."""
+    if residual is True and isinstance(hidden, list | tuple) and not any(map(eq, hidden, hidden[1:])):
+        text = "expected two hidden layers of equal width in a row for a shortcut"
+        yield Fault(("residual",), f"{text}, got hidden {show(list(hidden))}; leave it away")
 
 
 class OfGrid(dict[str, Any]):

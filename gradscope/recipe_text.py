@@ -10,12 +10,15 @@ import yaml
 
 from gradscope.activation_entries import entry_of
 from gradscope.recipe import NormalInit, NpzData, Recipe, Stack
+from gradscope.recipe_fields import AUTO
 from gradscope.recipe_nodes import FLOAT
-from gradscope.recipe_training import MOMENTUM_OPTIMIZERS
+from gradscope.recipe_training import MOMENTUM_OPTIMIZERS, OFF
 
 
 def dump_recipe(recipe: Recipe, header: str = "") -> str:
     """Return the recipe as YAML with every default written out; `header` becomes comment lines.
+
+    What is off (warm-up, clipping, shortcuts) is left away, so that results kept before there was such a key are found again.
 
     A relative npz path of a recipe from a file is written absolute, so that the text may be stored in another folder.
     """
@@ -31,7 +34,7 @@ def dump_recipe(recipe: Recipe, header: str = "") -> str:
 def _data_of(recipe: Recipe) -> dict[str, Any]:
     data: dict[str, Any] = {"name": recipe.name, "data": _value(recipe, recipe.data)}
     if recipe.normalize is not None:
-        data["normalize"] = list(recipe.normalize)
+        data["normalize"] = _value(recipe, recipe.normalize)
     if recipe.stack:
         stack = recipe.stack
         data["stack"] = {
@@ -40,15 +43,18 @@ def _data_of(recipe: Recipe) -> dict[str, Any]:
             "norm": _value(recipe, stack.norm),
             **({"norm_weight": _value(recipe, stack.norm_weight)} if _has_norm(stack) else {}),
             "init": _value(recipe, stack.init),
-        }
+        } | ({"residual": True} if stack.residual else {})
     else:
         data["model"] = recipe.model
     optimizers = recipe.grid.values("optimizer") if recipe.grid else ()
     uses_momentum = set(optimizers or [recipe.training.optimizer]) & set(MOMENTUM_OPTIMIZERS)
-    data["training"] = recipe.training.model_dump(exclude=None if uses_momentum else {"momentum"})
+    off = {name for name, value in OFF.items() if getattr(recipe.training, name) == value}
+    data["training"] = recipe.training.model_dump(exclude=off if uses_momentum else off | {"momentum"})
     data["seeds"] = _value(recipe, recipe.seeds)
+    if recipe.most_seeds is not None:
+        data["most_seeds"] = recipe.most_seeds
     data["watch"] = {"schedule": recipe.watch.schedule} if recipe.watch.every is None else {"every": recipe.watch.every}
-    data["fixes"] = list(recipe.fix_names)
+    data["fixes"] = AUTO if recipe.chooses_fixes else list(recipe.fix_names)
     if recipe.expect is not None:
         data["expect"] = _value(recipe, recipe.expect)
     return _with_grid(data, recipe) | {"device": recipe.device}

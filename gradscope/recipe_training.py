@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from gradscope.recipe_faults import Fault, expected
+from gradscope.recipe_faults import Fault, Faults, expected
 from gradscope.recipe_parts import Expect, Part, choice
 
 MOST_EPOCHS, MOST_SAMPLES = 1_000_000, 2**31 - 1
 """Limits far above any use, so that a slip of the keyboard is a line of text and not a machine that never answers."""
 
 MOMENTUM_OPTIMIZERS = ("sgd", "rmsprop")
+OFF = {"warmup": 0.0, "clip": "none"}
+"""Values of keys that change nothing."""
+CLIP = Expect("a number above 0, or none", choices=("none",), other_words={"off": "none", "no": "none", "false": "none"})
+
+
+def _clip(value: object) -> object:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value == "none" or (is_number and 0 < value < float("inf")):  # type: ignore[operator]
+        return value
+    raise Faults([Fault((), CLIP.got(value))])
 
 
 class Training(Part):
@@ -23,6 +33,7 @@ class Training(Part):
     OTHER_KEYS: ClassVar[Mapping[str, str]] = {
         "learning_rate": "lr", "optimiser": "optimizer", "opt": "optimizer", "batch": "batch_size", "bs": "batch_size",
         "wd": "weight_decay", "criterion": "loss", "objective": "loss", "num_epochs": "epochs", "max_epochs": "epochs",
+        "warmup_ratio": "warmup", "warm_up": "warmup", "clip_grad": "clip", "max_norm": "clip", "max_grad_norm": "clip",
     }  # fmt: skip
 
     optimizer: Annotated[Literal["sgd", "adam", "adamw", "rmsprop"], choice("sgd", "adam", "adamw", "rmsprop")] = "sgd"
@@ -30,6 +41,18 @@ class Training(Part):
     momentum: Annotated[
         float, Field(ge=0, lt=1, description="For sgd and rmsprop only."), Expect("a number from 0 to below 1")
     ] = 0.5
+    warmup: Annotated[
+        float,
+        Field(ge=0, le=1, description="Share of the training over which the learning rate rises to lr; 0 for none."),
+        Expect("a share of the training from 0 to 1"),
+    ] = 0.0
+    clip: Annotated[
+        float | Literal["none"],
+        BeforeValidator(_clip),
+        WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "none"}], "default": "none"}),
+        Field(description="Largest norm of a network's gradient; what is longer is scaled down to it."),
+        CLIP,
+    ] = "none"
     weight_decay: Annotated[float, Field(ge=0), Expect("a finite number of at least 0")] = 0.0
     batch_size: Annotated[int, Field(ge=1, le=MOST_SAMPLES), Expect("a whole number of samples of at least 1")] = 32
     epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS), Expect(f"a whole number from 1 to {MOST_EPOCHS}")] = 20
@@ -48,6 +71,11 @@ class Training(Part):
             yield Fault(
                 ("momentum",), expected("no momentum, which only sgd and rmsprop use", raw["momentum"], hint), of_key=True
             )
+
+    @property
+    def max_norm(self) -> float | None:
+        """The norm that gradients are clipped to; None where they are left as they are."""
+        return None if isinstance(self.clip, str) else float(self.clip)
 
     @property
     def uses_momentum(self) -> bool:

@@ -37,6 +37,8 @@ class RecordedSite:
     host: HostShape | None = None
     counted: frozenset[str] = frozenset()  # which counts are kept, the others being the same as one of these
     gate_key: object = None  # of the call that the gate is of
+    feeds: set[str] | None = None  # keys of the sites that its output reaches past no other; None where no graph was read
+    wants_gradient: bool = False  # something before it is to be trained
 
     @property
     def is_known(self) -> bool:

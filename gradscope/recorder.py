@@ -26,12 +26,14 @@ from gradscope.clipping import CLIPPING_FUNCTIONS, is_clipping
 from gradscope.compiled import EAGER_NOTE, SHADOW_NOTE, Calls, CompiledParts, runs_compiled_function
 from gradscope.fast_paths import leave_alone, look_again
 from gradscope.function_mode import FunctionMode, Handler
+from gradscope.network_input import NetworkInput
 from gradscope.network_parts import torch_optimizers, unwrapped
 from gradscope.parameter_sums import SIGNS_EVERY, ParameterSums
 from gradscope.parameters import groups_of, member_parameters
 from gradscope.recorded_site import RecordedSite
 from gradscope.records import Records
 from gradscope.schedule import Schedule
+from gradscope.site_edges import site_edges
 from gradscope.site_gradients import Gradients, hook_network
 from gradscope.site_recorder import SiteRecorder, StepCalls
 from gradscope.stack import Population
@@ -97,6 +99,7 @@ class Recorder:
             self.network, has_members=self.has_members, sites=sites, names=names, timed=self.timed, within=self._within
         )
         self._parameter_sums = ParameterSums(self.parameters, self.members, self._left_over())
+        self._input = NetworkInput(self.members, has_members=self.has_members)
         self._step: _Step | None = None
         self._readings: set[frozenset[str]] = set()
         backward: dict[Function, Handler] = dict.fromkeys((Tensor.backward, torch.autograd.backward), self._backward)
@@ -156,6 +159,26 @@ class Recorder:
         return [i for i, p in enumerate(self.parameters) if id(p.parameter) not in held]
 
     @property
+    def detached(self) -> dict[str, None]:
+        """Places in the network where a tensor was cut from the graph of its gradient."""
+        return self._sites.cuts.detached
+
+    @property
+    def ungraded(self) -> tuple[str, ...]:
+        """Names of the trainable parameters that the network runs while gradients are switched off."""
+        return tuple(self._sites.cuts.ungraded)
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the parameters that are not to be trained."""
+        return () if self.has_members else tuple(n for n, p in self.network.named_parameters() if not p.requires_grad)
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Names of the parameters whose gradients are sparse."""
+        return tuple(self.parameters[i].name for i in sorted(self._parameter_sums.sparse))
+
+    @property
     def unrecorded(self) -> list[str]:
         """The sites that were passed but could not be looked at."""
         return [key for key, site in self.sites.items() if not site.is_known]
@@ -177,6 +200,7 @@ class Recorder:
         with self.timed:
             self._step, self._sites.step = _Step(step), StepCalls()
             self._parameter_sums.begin()
+            self._input.begin()
             was_within = self._within.only
             self._thread = threading.get_ident()
             self._within.begin(len(self.records))
@@ -292,15 +316,23 @@ class Recorder:
             self._sites.notes[SHADOW_NOTE] = None
         for key in reading.direct:
             self.sites[key].is_output = True
+        ends = [tensor.grad_fn for tensor in (*losses, *whole, *parts) if tensor.grad_fn is not None]
+        for key, fed in (site_edges(ends, calls.nodes) or {}).items():
+            self.sites[key].feeds = (self.sites[key].feeds or set()) | fed
 
-    def _clipping(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    def clipping_begins(self) -> None:
+        """Take the gradients as they are before they are clipped, once a step; for who clips by other means than torch's."""
         step = self._step
-        clips = is_clipping()
-        if step is not None and not step.clipped and clips:
+        if step is not None and not step.clipped:
             step.clipped = True
             self._within.deny()
             with self.timed, Apart():
                 self._parameter_sums.take_unclipped()
+
+    def _clipping(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        clips = is_clipping()
+        if clips:
+            self.clipping_begins()
         if function in ACTIVATIONS and not clips:  # z.clamp_(min=0)
             return self._sites.activation(function, args, kwargs)
         return function(*args, **kwargs)
@@ -358,8 +390,15 @@ class Recorder:
         if first is not None:  # samples, not the pixels or tokens in them
             step.last_samples = first.shape[-2] if self.has_members else first.shape[0]
             step.samples += step.last_samples
+            self._look_at(first)
         if not self._within.only and not self._compiled.shadows and not calls.calls and runs_compiled_function():
             self._sites.notes[EAGER_NOTE] = None
+
+    def _look_at(self, first: Tensor) -> None:
+        try:  # what goes wrong in looking must never reach the training
+            self._input.look(first)
+        except Exception as error:
+            self._sites.note_failure(error)
 
     def _network_ends(self, output: object) -> None:
         step = self._step
@@ -429,6 +468,7 @@ class Recorder:
         record = StepRecord(self._parameter_sums.found, step.scale)
         record.add_sites(self._sites.step.calls)
         record.add_gradient(("", "output_grad_norm"), [slot.into_gate for slot in step.outputs])
+        record.found |= self._input.found
         # where the network is never called as a whole: the samples that its first site has seen
         self.records.add(step.number, step.samples or record.batch, record.found, record.counts)
 

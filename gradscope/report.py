@@ -43,6 +43,39 @@ class Control(SavedPart):
     chance: Number
 
 
+class Intervention(SavedPart):
+    """One change tried at a failure, beside the placebo: what became of the gradient and then of the loss, per seed.
+
+    `reached` is the share of the place that the gradient reaches, `loss` the training loss at the end (empty where the gradient
+    did not come back, so that the change was not followed up), `p` that of the paired test that the loss is lower than the
+    placebo's, corrected for all that were followed up; `works` where both came back, or the loss where no gradient was lost.
+    """
+
+    kind: str
+    sites: list[str] = []
+    reached: list[Number] = []
+    loss: list[Number] = []
+    lower_in: int = 0
+    p: Number = float("nan")
+    brings_gradient: bool = False
+    brings_loss: bool = False
+    works: bool = False
+
+
+class CauseFound(SavedPart):
+    """The cause by intervention, null where it is not established for the reason given; `suspected` is the rule's own guess."""
+
+    cause: str | None
+    reason: str = ""
+    site: str = ""
+    begin: int = 0
+    steps: int = 0
+    seeds: list[int] = []
+    interventions: list[Intervention] = []
+    suspected: str = ""
+    placebo_is_control: bool | None = None
+
+
 class Finding(SavedPart):
     """One failure mode at one place: evidence in numbers, and whether it starts there or follows from elsewhere."""
 
@@ -56,6 +89,7 @@ class Finding(SavedPart):
     evidence: Evidence
     cause: str
     text: str
+    tested: CauseFound | None = None
 
 
 class Undecided(SavedPart):
@@ -68,7 +102,15 @@ class Undecided(SavedPart):
 
 
 class FixOutcome(SavedPart):
-    """One arm of the trial against the control: effect on the metric with its interval over paired seeds."""
+    """One arm of the trial against the control: effect on the metric with its interval over paired seeds.
+
+    `confidence` is that of this interval by itself; the intervals of a trial's fixes hold all at once with 95 %. `p` is that
+    of "no effect", corrected for all fixes by Holm's method. `control_mean` is the control's over the seeds that the fix had,
+    and `better_in` says in how many of them the fix scored more. `differs` says that its runs and the control's are further
+    apart than luck puts them (an exact permutation test, corrected as `p` is), and nothing of runs that were not seen:
+    `failed` of its runs were no better than chance, up to the share `failed_up_to` is not ruled out (at `confidence`), and
+    with the share `undone_by` it would gain nothing on average (null where it gains nothing as it is).
+    """
 
     fix: str
     summary: str = ""
@@ -78,6 +120,13 @@ class FixOutcome(SavedPart):
     interval: tuple[Number, Number] | None
     confidence: float
     values: list[Number]
+    control_mean: float | None = None
+    better_in: int | None = None
+    p: float | None = None
+    differs: bool | None = None
+    failed: int | None = None
+    failed_up_to: float | None = None
+    undone_by: float | None = None
     cleared: list[str]
     remaining: list[str] = []
     verdict: FixVerdict
@@ -152,7 +201,11 @@ class Setting(SavedPart):
 
 
 class Report(SavedPart):
-    """A whole diagnosis."""
+    """A whole diagnosis.
+
+    `placebo` is what the trial finds of a change that changes nothing; `hint` are the lines of code that do what is
+    recommended, for a model of the user's own.
+    """
 
     schema_: int = Field(default=SCHEMA, alias="schema")
     gradscope: str
@@ -161,7 +214,9 @@ class Report(SavedPart):
     control: Control | None
     findings: list[Finding]
     fixes: list[FixOutcome]
+    placebo: FixOutcome | None = None
     recommended: str | None
+    hint: str = ""
     coverage: Coverage
     timing: Timing
     undecided: list[Undecided] = []

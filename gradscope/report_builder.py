@@ -8,14 +8,16 @@ from pathlib import Path
 
 from gradscope import __version__
 from gradscope.diagnosis import Diagnosis
-from gradscope.effects import CONTROL, RESEED, RESEED_SUMMARY, arm_of, control_of, outcome, recommended
+from gradscope.effects import CONTROL, PLACEBO, RESEED, RESEED_SUMMARY, Arm, arm_of, control_of, outcome, recommended
 from gradscope.errors import CannotJudge, RecipeError, TraceError
-from gradscope.fixes import FIXES
-from gradscope.interval import METHOD
+from gradscope.family import Family
+from gradscope.fixes import FIXES, Placebo
+from gradscope.interval import METHOD, bounded
+from gradscope.looks import looks_of
 from gradscope.recipe import Recipe
 from gradscope.recipe_fields import HEALTHY
 from gradscope.recipe_file import load_recipe
-from gradscope.report import Expectation, Report, Setting, Timing
+from gradscope.report import Expectation, FixOutcome, Report, Setting, Timing
 from gradscope.trace import Trace
 
 TRACES, RECIPE = "trace", "recipe.yaml"
@@ -32,6 +34,7 @@ class Circumstances:
     parameters: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     summaries: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)  # of changes
     notes: Sequence[str] = ()
     options: Sequence[str] = ()  # of the command line, without which the run's recipes would not find data or code
     interrupted: bool = False
@@ -49,19 +52,17 @@ def build_report(recipe: Recipe, traces: Sequence[Trace], around: Circumstances 
         CannotJudge: there is no trace of the control.
     """
     around = around or Circumstances()
-    by_arm: dict[str, list[Trace]] = {}
-    for trace in traces:
-        by_arm.setdefault(trace.arm, []).append(trace)
+    by_arm = comparable(recipe, traces)
     if CONTROL not in by_arm:
         raise CannotJudge("nothing was recorded of the control; train for at least one step")
     arms = {name: arm_of(name, found) for name, found in by_arm.items()}
     control, like = arms[CONTROL], by_arm[CONTROL][0]
-    summaries = {fix.slug: fix.summary for fix in FIXES} | {RESEED: RESEED_SUMMARY} | dict(around.summaries)
-    outcomes = [
-        outcome(control, arms[name], chance=like.task.chance, summary=summaries.get(name, ""), cost=around.costs.get(name))
-        for name in (*recipe.fix_names, RESEED)
-        if name in arms and _progress(by_arm[name]) == _progress(by_arm[CONTROL])  # an arm cut short has no pairs
-    ]
+    tried = family_of(recipe, arms, like.task.chance)
+    summaries = {fix.slug: fix.summary for fix in FIXES} | {RESEED: RESEED_SUMMARY, PLACEBO: Placebo.summary}
+    summaries |= around.summaries
+    outcomes = tried.outcomes(summaries, around.costs)
+    beside = {name: _beside(tried, arms.get(name), summaries, around.costs) for name in (RESEED, PLACEBO)}
+    sizes = {fix.slug: fix.size for fix in FIXES} | dict(around.sizes)
     diagnosis = control.diagnosis
     return Report(
         gradscope=__version__,
@@ -69,17 +70,53 @@ def build_report(recipe: Recipe, traces: Sequence[Trace], around: Circumstances 
         verdict=diagnosis.verdict,
         control=control_of(control, like),
         findings=diagnosis.findings,
-        fixes=outcomes,
-        recommended=recommended(outcomes, {name: arm.values for name, arm in arms.items()}),
+        fixes=[*outcomes, *filter(None, [beside[RESEED]])],
+        placebo=beside[PLACEBO],
+        recommended=recommended(outcomes, {name: bounded(arm.values, tried.chance) for name, arm in arms.items()}, sizes),
         coverage=diagnosis.coverage.model_copy(update={"notes": [*around.notes, *diagnosis.coverage.notes]}),
         timing=around.timing,
         undecided=diagnosis.undecided,
         hypotheses=diagnosis.hypotheses,
         waterfalls=diagnosis.waterfalls,
         expectation=expectation(recipe, diagnosis),
-        setting=_setting(recipe, like, around),
+        setting=_setting(recipe, tried, like, around),
         interrupted=around.interrupted,
     )
+
+
+def comparable(recipe: Recipe, traces: Sequence[Trace]) -> dict[str, list[Trace]]:
+    """Return the traces by arm, without what has no pairs: arms cut short, further seeds that were not trained to the end."""
+    by_arm: dict[str, list[Trace]] = {}
+    for trace in traces:
+        by_arm.setdefault(trace.arm, []).append(trace)
+    own = set(recipe.seed_list)
+    if CONTROL not in by_arm:
+        return by_arm
+    (whole, *_) = _progress(by_arm[CONTROL])
+    for name in by_arm.keys() - {RESEED}:
+        by_arm[name] = [t for t in by_arm[name] if t.seed in own or _progress([t]) == [whole]]
+    first = _progress([trace for trace in by_arm[CONTROL] if trace.seed in own] or by_arm[CONTROL])
+    return {
+        name: found for name, found in by_arm.items() if name == CONTROL or _progress(found)[: len(recipe.seed_list)] == first
+    }
+
+
+def family_of(recipe: Recipe, arms: Mapping[str, Arm], chance: float) -> Family:
+    """Return the fixes that are judged together, in the recipe's order."""
+    return Family(
+        control=arms[CONTROL],
+        fixes=[arms[name] for name in recipe.fix_names if name in arms],
+        looks=looks_of(len(recipe.seed_list), recipe.most_seeds),
+        chance=chance,
+        others=arms[RESEED].values if RESEED in arms else (),
+    )
+
+
+def _beside(tried: Family, arm: Arm | None, summaries: Mapping[str, str], costs: Mapping[str, float]) -> FixOutcome | None:
+    """Return what became of an arm that is no fix: it stands by itself, with 95 %."""
+    if arm is None:
+        return None
+    return outcome(tried.control, arm, chance=tried.chance, summary=summaries[arm.name], cost=costs.get(arm.name))
 
 
 def _progress(traces: Sequence[Trace]) -> list[float]:
@@ -112,7 +149,7 @@ def report_of_killed_run(run: Path) -> Report:
     traces = [Trace.load(path) for path in sorted((run / TRACES).glob("*.npz"))]
     if not traces:
         raise TraceError(f"{run}: expected traces in {TRACES}/, found none: the run was killed before its first flush")
-    order = {name: i for i, name in enumerate((CONTROL, *recipe.fix_names, RESEED))}
+    order = {name: i for i, name in enumerate((CONTROL, *recipe.fix_names, RESEED, PLACEBO))}
     traces.sort(key=lambda trace: (order.get(trace.arm, len(order)), recipe_place(recipe, trace.seed)))
     return build_report(recipe, traces, Circumstances(interrupted=True))
 
@@ -123,7 +160,21 @@ def recipe_place(recipe: Recipe, seed: int) -> int:
     return seeds.index(seed) if seed in seeds else len(seeds) + seed
 
 
-def _setting(recipe: Recipe, like: Trace, around: Circumstances) -> Setting:
+def method_of(recipe: Recipe, fixes: int) -> str:
+    """Return how the intervals are made, and what they are corrected for."""
+    looks = looks_of(len(recipe.seed_list), recipe.most_seeds)
+    parts = [METHOD]
+    if fixes:
+        parts.append("effects told from zero by them, or by each mean's bound and an exact permutation test together")
+    if fixes > 1:
+        parts.append(f"{'both' if fixes == 2 else f'all {fixes}'} fixes at once with 95 %, by Bonferroni's and Holm's methods")
+    if len(looks) > 1:
+        spent = " and ".join(f"{look.alpha:.3f} after {look.seeds} seeds" for look in looks)
+        parts.append(f"error spent over two looks: {spent}")
+    return "; ".join(parts)
+
+
+def _setting(recipe: Recipe, tried: Family, like: Trace, around: Circumstances) -> Setting:
     return Setting(
         data=around.data or (recipe.data if isinstance(recipe.data, str) else recipe.data.path),
         device=around.device,
@@ -132,8 +183,8 @@ def _setting(recipe: Recipe, like: Trace, around: Circumstances) -> Setting:
         steps=len(like.loss),
         planned_steps=like.task.planned_steps,
         parameters=around.parameters,
-        seeds=list(recipe.seed_list),
+        seeds=[*recipe.seed_list, *(seed for seed in tried.control.seeds if seed not in recipe.seed_list)],
         versions=dict(around.versions),
         options=list(around.options),
-        interval_method=METHOD,
+        interval_method=method_of(recipe, len(tried.fixes)),
     )

@@ -17,6 +17,7 @@ from gradscope.activation_functions import ACTIVATIONS, OPAQUE, Function, pre_ac
 from gradscope.apart import Apart
 from gradscope.autograd_graph import Node, between, is_of_parameters
 from gradscope.call_site import CallSites, Place
+from gradscope.cuts import Cuts
 from gradscope.function_mode import FunctionMode
 from gradscope.gates import Gate
 from gradscope.recorded_site import RecordedSite, SiteCall
@@ -68,17 +69,22 @@ class SiteRecorder:
         self.within = within
         self.segments = checkpointing.Segments()
         self._call_sites = CallSites(network, names)
+        self.cuts = Cuts(network, self._call_sites, timed, is_looking=self._is_looking, note_failure=self.note_failure)
         self._patterns = tuple(sites)
         self._wanted: dict[str, bool] = {}
         self._timed = timed
 
     def handlers(self) -> dict[Function, Callable[..., Any]]:
         """Return what a function mode is to hand over."""
-        return dict.fromkeys(OPAQUE, self._opaque) | dict.fromkeys((*ACTIVATIONS, *COMPOSITES), self.activation)
+        activations = dict.fromkeys((*ACTIVATIONS, *COMPOSITES), self.activation)
+        return self.cuts.handlers() | dict.fromkeys(OPAQUE, self._opaque) | activations
 
     def follow_with(self, mode: FunctionMode) -> None:
         """Name the mode that is to see what checkpointing runs again."""
         self._mode = mode
+
+    def _is_looking(self) -> bool:
+        return self.step is not None and self.in_call > 0 and not self.in_backward
 
     def activation(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
         """Call an element-wise function, and record the call."""
@@ -132,6 +138,7 @@ class SiteRecorder:
             if not site.is_known:
                 site.shape = site.gate.shape(laid, plain)
             sums = sums_before(laid, site.gate, plain)
+        site.wants_gradient = site.wants_gradient or z.requires_grad or plain.requires_grad
         batch = plain.shape[1 if self.has_members else 0] if plain.dim() else 1
         made_z = (
             z.grad_fn if z.grad_fn is not None else unwrapped(z).grad_fn

@@ -6,7 +6,7 @@ a plain `torch.nn.Sequential` with the same weights, since no operation mixes me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -58,7 +58,7 @@ class Population(nn.Module):
         hidden = {member.stack.hidden for member in members}
         if len(hidden) != 1:
             raise ValueError(f"expected members with the same hidden widths, got {len(hidden)} kinds")
-        self.size = len(members)
+        self.members, self.size = tuple(members), len(members)
         self.has_user_code = any(
             block.activation.is_reference for member in members for layer in member.stack.layers for block in layer.blocks
         )
@@ -93,7 +93,7 @@ class Population(nn.Module):
             assert isinstance(layer, StackLayer)
             named += [(f"{i}.weight", layer.weight, everyone), (f"{i}.bias", layer.bias, everyone)]
             for norm in layer.norms:
-                assert isinstance(norm, _Norm)
+                assert isinstance(norm, MemberNorm)
                 if norm.kind != "none":
                     named += [(f"{i}.norm.weight", norm.weight, norm.rows), (f"{i}.norm.bias", norm.bias, norm.rows)]
             for group, rows in zip(layer.activation.groups, layer.activation.rows, strict=True):
@@ -103,9 +103,23 @@ class Population(nn.Module):
                         named.append((f"{i}.activation.{name.split('.', 1)[1]}", parameter, rows))
         return named
 
+    def parameters_with_members(self) -> list[tuple[nn.Parameter, tuple[int, ...]]]:
+        """Return every parameter with the members on its first axis; one of a single member may be of any shape."""
+        everyone = tuple(range(self.size))
+        found: list[tuple[nn.Parameter, tuple[int, ...]]] = []
+        for layer in self.layers:
+            assert isinstance(layer, StackLayer)
+            found += [(layer.weight, everyone), (layer.bias, everyone)]
+            for norm in layer.norms:
+                assert isinstance(norm, MemberNorm)
+                found += [(parameter, norm.rows) for parameter in norm.parameters()]
+            for group, rows in zip(layer.activation.groups, layer.activation.rows, strict=True):
+                found += [(parameter, rows) for parameter in group.parameters()]
+        return found
+
 
 class StackLayer(nn.Module):
-    """One layer of every member: linear, norm, activation."""
+    """One layer of every member: linear, norm, activation, and the shortcut around them where a member has one."""
 
     def __init__(self, members: Sequence[StackMember], inputs: int, outputs: int, index: int, build: Build) -> None:
         super().__init__()
@@ -118,19 +132,23 @@ class StackLayer(nn.Module):
         self.bias = nn.Parameter(torch.stack([bias for _, bias in drawn]))
         kinds = [member.stack.norms[index] for member in members]
         self.norms = nn.ModuleList(
-            _Norm(kind, tuple(rows), outputs) for kind, rows in groupby(range(len(members)), key=lambda i: kinds[i])
+            MemberNorm(kind, tuple(rows), outputs) for kind, rows in groupby(range(len(members)), key=lambda i: kinds[i])
         )
         for norm in self.norms:
-            norm.draw(members, index)  # type: ignore[operator]
+            own = {row: (members[i].seed, members[i].stack) for row, i in enumerate(norm.rows)}  # type: ignore[arg-type]
+            norm.draw_weights(own, 2 * MOST_LAYERS + index)  # type: ignore[operator]
         blocks: list[Blocks] = [tuple(member.stack.layers[index].resolve(outputs)) for member in members]
         self.activation = UnitActivation(blocks, build, [layer_seed(member.seed, MOST_LAYERS + index) for member in members])
 
+        shortcuts = torch.tensor([member.stack.has_shortcut(index) for member in members])
+        self.has_shortcuts = bool(shortcuts.any())
+        self.register_buffer("shortcuts", shortcuts.view(-1, 1, 1), persistent=False)
         self.activation.site_labels = tuple(f"{index + 1}.{label}" for label in self.activation.labels)
 
     @property
     def is_linear_and_activation(self) -> bool:
         """Whether there is nothing else in the layer."""
-        return all(norm.kind == "none" for norm in self.norms)
+        return not self.has_shortcuts and all(norm.kind == "none" for norm in self.norms)
 
     def forward(
         self, x: Float[Tensor, "member batch input"], update: LinearUpdate | None = None
@@ -142,7 +160,8 @@ class StackLayer(nn.Module):
         else:
             parts = z.split([len(norm.rows) for norm in self.norms])  # type: ignore[arg-type]
             z = torch.cat([norm(part).mT for norm, part in zip(self.norms, parts, strict=True)]).mT
-        return self.activation(z)  # type: ignore[no-any-return]
+        a: Tensor = self.activation(z)
+        return a + x.where(self.shortcuts, 0) if self.has_shortcuts else a  # type: ignore[arg-type]
 
 
 def _matched_to(stack: Stack, index: int, inputs: int) -> Blocks | None:
@@ -150,7 +169,7 @@ def _matched_to(stack: Stack, index: int, inputs: int) -> Blocks | None:
     return tuple(stack.layers[index - 1].resolve(inputs)) if index and stack.init == "matched-normal" else None
 
 
-class _Norm(nn.Module):
+class MemberNorm(nn.Module):
     """Batch-norm, layer-norm or nothing for a run of neighbouring members; eps, momentum and start as in torch.nn."""
 
     EPS, MOMENTUM = 1e-5, 0.1
@@ -165,14 +184,21 @@ class _Norm(nn.Module):
             self.register_buffer("running_mean", torch.zeros(len(rows), units))
             self.register_buffer("running_var", torch.ones(len(rows), units))
 
-    def draw(self, members: Sequence[StackMember], index: int) -> None:
-        """Draw the weights of those members whose recipe says so, each from its own seed."""
-        for row, member in enumerate(members[i] for i in self.rows):
-            if self.kind != "none" and member.stack.norm_weight == "uniform":
-                with seeded(layer_seed(member.seed, 2 * MOST_LAYERS + index)), torch.no_grad():
+    def draw_weights(self, rows: Mapping[int, tuple[int, Stack]], draw: int) -> None:
+        """Draw the weights of rows whose stack says so, each from its own seed and the number of the draw, see `layer_seed`."""
+        for row, (seed, stack) in rows.items():
+            if self.kind != "none" and stack.norm_weight == "uniform":
+                with seeded(layer_seed(seed, draw)), torch.no_grad():
                     self.weight[row].uniform_()
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forget(self) -> None:
+        """Make the running statistics what they are before any training."""
+        if self.kind == "batchnorm":
+            self.running_mean.zero_()  # type: ignore[operator]
+            self.running_var.fill_(1)  # type: ignore[operator]
+
+    def forward(self, z: Float[Tensor, "member batch unit"]) -> Float[Tensor, "member batch unit"]:
+        """Return z normalised, scaled and shifted."""
         if self.kind == "none":
             return z
         if self.kind == "layernorm":

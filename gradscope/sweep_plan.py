@@ -110,7 +110,8 @@ def trains_alone(recipe: Recipe) -> bool:
 
 def samples_key(recipe: Recipe) -> str:
     """Return what tells the samples of one recipe from those of another: where they come from, and how they are normalised."""
-    return f"{recipe.data} {recipe.data_path or ''} {list(recipe.normalize) if recipe.normalize else ''}"
+    normalize = list(recipe.normalize) if isinstance(recipe.normalize, tuple) else recipe.normalize
+    return f"{recipe.data} {recipe.data_path or ''} {normalize or ''}"
 
 
 def count_parameters(recipe: Recipe, shape: Shape) -> int:

@@ -26,9 +26,21 @@ FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
 UNIT_STATISTICS = ("nonpositive_frac", "saturated_frac", "closed_frac", "common_mode")
-SITE_STATISTICS = ("act_rms", "act_common_mode", "gate_transmission", "weight_transmission", "remaining", "grad_rms")
+SITE_STATISTICS = (
+    "act_rms",
+    "act_common_mode",
+    "gate_transmission",
+    "weight_transmission",
+    "remaining",
+    "grad_rms",
+    "identical_frac",
+)
 SERIES = ("steps", "samples", "output_grad_norm", "loss", "evaluation_steps", "evaluation_metric", "evaluation_loss")
 PARAMETER_STATISTICS = ("grad_rms", "grad_to_weight", "update_to_weight", "nonpositive_weight_frac")
+NETWORK_STATISTICS = ("input_mean", "input_std")
+
+_SITE_FIELDS = ("name", "is_output", "wants_gradient", "feeds")  # beside the masks
+_LATER_NAMES = ("frozen", "unmeasured", "detached", "ungraded")  # that traces of older versions do not have
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +56,8 @@ class Site:
     shuts: NDArray[np.bool_]  # [unit]
     saturates: NDArray[np.bool_]  # [unit]
     is_output: bool = False  # its output is the network's output
+    wants_gradient: bool | None = None  # something before it is to be trained; None in traces that do not tell
+    feeds: tuple[int, ...] | None = None  # the sites that its output reaches past no other; None where that is not known
 
     @property
     def units(self) -> int:
@@ -89,6 +103,11 @@ class Trace:
     unseen: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     loss_steps: IntArray | None = None  # the steps of `loss`; None: all from 0 on
+    network_statistics: Mapping[str, FloatArray] = field(default_factory=dict)  # name -> [record]; older traces have none
+    frozen: tuple[str, ...] = ()  # parameters that are not to be trained (requires_grad=False)
+    unmeasured: tuple[str, ...] = ()  # of `parameters`, those that have gradients of a kind without statistics (sparse)
+    detached: tuple[str, ...] = ()  # places in the network where a tensor was cut from the graph of its gradient
+    ungraded: tuple[str, ...] = ()  # parameters that the network runs while gradients are switched off (torch.no_grad)
 
     @property
     def steps_of_loss(self) -> IntArray:
@@ -114,6 +133,11 @@ class Trace:
             _expect_shape(where, name, values, (records, sites))
         for name, values in self.parameter_statistics.items():
             _expect_shape(where, name, values, (records, len(self.parameters)))
+        for name, values in self.network_statistics.items():
+            _expect_shape(where, name, values, (records,))
+        for site in self.sites:
+            if not all(type(i) is int and 0 <= i < sites for i in site.feeds or ()):
+                raise TraceError(f"{where}: {site.name}: expected sites below {sites} that it feeds, got {site.feeds}")
         for name, per_site in self.unit_statistics.items():
             if len(per_site) != sites:
                 raise TraceError(f"{where}: {name}: expected {sites} sites, got {len(per_site)}")
@@ -173,12 +197,13 @@ def _arrays(trace: Trace) -> dict[str, NDArray[np.generic]]:
         "version": VERSION,
         "arm": trace.arm,
         "seed": trace.seed,
-        "sites": [{"name": site.name, "is_output": site.is_output} for site in trace.sites],
+        "sites": [{name: getattr(site, name) for name in _SITE_FIELDS} for site in trace.sites],
         "parameters": trace.parameters,
         "task": vars(trace.task),
         "schedule": trace.schedule,
         "unseen": trace.unseen,
         "notes": trace.notes,
+        **{name: getattr(trace, name) for name in _LATER_NAMES},
     }
     arrays: dict[str, NDArray[np.generic]] = {"meta": np.array(json.dumps(meta))}
     arrays |= {name: getattr(trace, name) for name in SERIES}
@@ -190,7 +215,7 @@ def _arrays(trace: Trace) -> dict[str, NDArray[np.generic]]:
         arrays |= {f"unit/{name}/{i}": values for i, values in enumerate(per_site)}
     arrays |= {f"site/{name}": values for name, values in trace.site_statistics.items()}
     arrays |= {f"parameter/{name}": values for name, values in trace.parameter_statistics.items()}
-    return arrays
+    return arrays | {f"network/{name}": values for name, values in trace.network_statistics.items()}
 
 
 def _trace(path: Path, data: dict[str, NDArray[np.generic]]) -> Trace:
@@ -206,7 +231,7 @@ def _trace(path: Path, data: dict[str, NDArray[np.generic]]) -> Trace:
             arm=meta["arm"],
             seed=meta["seed"],
             sites=tuple(
-                Site(s["name"], data[f"shuts/{i}"], data[f"saturates/{i}"], s["is_output"])  # type: ignore[arg-type]
+                _site(s, data[f"shuts/{i}"], data[f"saturates/{i}"])  # type: ignore[arg-type]
                 for i, s in enumerate(meta["sites"])
             ),
             parameters=tuple(meta["parameters"]),
@@ -221,6 +246,11 @@ def _trace(path: Path, data: dict[str, NDArray[np.generic]]) -> Trace:
             unseen=tuple(meta["unseen"]),
             notes=tuple(meta["notes"]),
             loss_steps=data.get("loss_steps"),  # type: ignore[arg-type]
+            network_statistics={name: data[f"network/{name}"] for name in _names(data, "network/")},  # type: ignore[misc]
+            frozen=tuple(meta.get("frozen", ())),
+            unmeasured=tuple(meta.get("unmeasured", ())),
+            detached=tuple(meta.get("detached", ())),
+            ungraded=tuple(meta.get("ungraded", ())),
             **{
                 name: data[name]  # type: ignore[arg-type]
                 for name in SERIES
@@ -233,6 +263,18 @@ def _trace(path: Path, data: dict[str, NDArray[np.generic]]) -> Trace:
         text = " ".join(str(error).split())[:200]
         raise TraceError(f"{path}: expected a gradscope trace, got a file with an unfit or missing part: {text}") from error
     return trace
+
+
+def _site(meta: Mapping[str, Any], shuts: NDArray[np.bool_], saturates: NDArray[np.bool_]) -> Site:
+    feeds = meta.get("feeds")
+    return Site(
+        meta["name"],
+        shuts,
+        saturates,
+        meta["is_output"],
+        wants_gradient=meta.get("wants_gradient"),
+        feeds=None if feeds is None else tuple(feeds),
+    )
 
 
 def _names(data: Mapping[str, object], prefix: str) -> list[str]:

@@ -15,6 +15,7 @@ from gradscope.data import Data
 from gradscope.errors import CodeError
 from gradscope.objective import unfit
 from gradscope.recipe import Recipe
+from gradscope.recipe_fields import PER_FEATURE
 from gradscope.stack import Population
 from gradscope.trace import Trace
 from gradscope.training import Trained, Watching, task_of, train
@@ -42,6 +43,14 @@ class TrainedArms:
     parameters: int = 0
     interrupted: bool = False
 
+    def add(self, others: TrainedArms) -> None:
+        """Take in what was trained after it."""
+        self.traces |= others.traces
+        self.train_s += others.train_s
+        self.recording_s += others.recording_s
+        self.parameters = self.parameters or others.parameters
+        self.interrupted |= others.interrupted
+
 
 def check_fit(recipe: Recipe, data: Data) -> None:
     """Check what shows only when recipe and data are together: batch size, loss, output width, batch-norm's needs.
@@ -61,6 +70,11 @@ def check_fit(recipe: Recipe, data: Data) -> None:
         advice = "" if has_batchnorm else "; or name other fixes (--fixes none)"
         raise recipe.fault(f"expected at least 2 with batch-norm, got 1{advice}", "training", "batch_size")
     recipe.check_output_width(data.outputs)
+
+
+def samples_of(recipe: Recipe, control: Recipe, data: Data) -> Data:
+    """Return the samples that an arm trains on: the control's, normalised as the arm's own recipe says."""
+    return data.per_feature() if recipe.normalize == PER_FEATURE != control.normalize else data
 
 
 def schedule_of(recipe: Recipe) -> schedule.Schedule:
@@ -83,7 +97,8 @@ def train_arms(arms: Sequence[ArmPlan], recipe: Recipe, data: Data, how: ArmTrai
     done = TrainedArms()
     every = recipe.watch.every
     for batch in pack(arms):
-        network = build_network(batch, data, how.device, allow_code=how.allow_code)
+        samples = samples_of(batch.recipe, recipe, data)
+        network = build_network(batch, samples, how.device, allow_code=how.allow_code)
         training = batch.recipe.training
         watching = Watching(
             schedule=schedule_of(recipe),
@@ -92,8 +107,9 @@ def train_arms(arms: Sequence[ArmPlan], recipe: Recipe, data: Data, how: ArmTrai
             advance=how.advance,
             should_stop=how.should_stop,
         )
+        task = task_of(samples, training, how.steps)
         with user_code_placed(recipe):
-            result: Trained = train(network, batch.members, data, training, task_of(data, training, how.steps), watching)
+            result: Trained = train(network, batch.members, samples, training, task, watching)
         done.traces |= {(trace.arm, trace.seed): trace for trace in result.traces}
         done.train_s += result.train_s
         done.recording_s += result.recording_s

@@ -16,6 +16,8 @@ from gradscope.data import Data
 from gradscope.direct_pass import direct_pass
 from gradscope.errors import CodeError
 from gradscope.fused_update import LinearUpdate, linear_updates
+from gradscope.learning_rate import set_learning_rate, warmed_up
+from gradscope.member_clipping import clip_members
 from gradscope.member_traces import MemberName, Progress, build_traces
 from gradscope.objective import Score, losses
 from gradscope.recipe import Training
@@ -39,6 +41,14 @@ class Watching:
     advance: Callable[[int], None] = lambda steps: None
     evaluated: Callable[[int, nn.Module], None] = lambda steps, network: None  # before the first step and after each epoch
     should_stop: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Where a training begins. Before another step than 0 the network and the optimizer are given the state of that step."""
+
+    step: int = 0  # the batches of the steps before are passed over
+    ready: Callable[[torch.optim.Optimizer], None] = lambda optimizer: None  # called before the first step
 
 
 @dataclass
@@ -84,6 +94,7 @@ def train(
     task: Task,
     watching: Watching | None = None,
     precision: Precision = "float32",
+    begin: Begin | None = None,
 ) -> Trained:
     """Train, evaluate after every epoch, and record on the schedule.
 
@@ -97,13 +108,35 @@ def train(
         task: see `task_of`.
         watching: schedule and callbacks.
         precision: of the networks' products; with bf16 they run under `torch.autocast`, weights and optimizer stay float32.
+        begin: default: at step 0, with the network as it is and a new optimizer.
 
     Raises:
         CodeError: a network of the user's own fails or returns another shape than [batch, outputs].
     """
     watching = watching or Watching()
-    loop = _Loop(network, members, data, training, task, watching, precision)
+    loop = _Loop(network, members, data, training, task, watching, precision, begin or Begin())
     return loop.run()
+
+
+def unwatched_step(
+    network: nn.Module, members: Sequence[MemberName], data: Data, training: Training, steps: int
+) -> Callable[[Tensor], None]:
+    """Return the training step itself, for who times it: warm-up, gradients, clipping, update, and no recording.
+
+    It goes through autograd: a network that is trained elsewhere would, whatever gradscope knows to save.
+
+    Args:
+        network: see `train`, as the next three.
+        members: likewise.
+        data: likewise.
+        training: likewise.
+        steps: how often the step will be called at most, each time with the indices of a batch, [member, batch].
+    """
+    task = Task(chance=data.chance, planned_steps=steps)
+    loop = _Loop(network, members, data, training, task, Watching(lambda step: False), "float32", Begin())
+    loop.direct = None
+    network.train()
+    return loop._step
 
 
 def make_optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
@@ -151,21 +184,25 @@ class _Loop:
         task: Task,
         watching: Watching,
         precision: Precision,
+        begin: Begin,
     ) -> None:
         self.network, self.members, self.data, self.training = network, members, data, training
         self.task, self.watching = task, watching
         self.is_population = isinstance(network, Population)
         self.runs_user_code = network.has_user_code if isinstance(network, Population) else True
         self.optimizer = make_optimizer(network, training)
+        begin.ready(self.optimizer)
         self.order = BatchOrder([m.seed for m in members], len(data.x_train), training.batch_size, data.x_train.device)
         self.loss = torch.zeros(task.planned_steps, len(members), device=data.x_train.device)
         self.progress = Progress(loss=np.empty((0, len(members)), np.float32))
         self.recorder = Recorder(network, self.optimizer, watching.schedule)
-        self.result = Trained()
+        self.result = Trained(steps=begin.step)
+        self.passed_over = begin.step
         self.has_one_order = len({member.seed for member in members}) == 1
         self.precision = precision
-        self.updates, self.has_other_parameters = _updates(network, self.optimizer, precision)
+        self.updates, self.has_other_parameters = _updates(network, self.optimizer, precision, training)
         self.direct = direct_pass(network, self.updates, training.loss)
+        self.warmup_steps = round(training.warmup * training.epochs * steps_per_epoch(len(data.x_train), training.batch_size))
         self._flushed_at = 0.0
 
     def run(self) -> Trained:
@@ -185,6 +222,9 @@ class _Loop:
     def _epoch(self) -> None:
         self.network.train()
         for indices in self.order.epoch():
+            if self.passed_over:
+                self.passed_over -= 1
+                continue
             if self.result.steps >= self.task.planned_steps or self.result.interrupted:
                 return
             self._step(indices)
@@ -195,6 +235,8 @@ class _Loop:
 
     def _step(self, indices: Tensor) -> None:
         step = self.result.steps
+        if step < self.warmup_steps:
+            set_learning_rate(self.optimizer, self.updates, warmed_up(self.training.lr, step, self.warmup_steps))
         is_recorded = self.recorder.begin(step)
         x, y = rows(self.data.x_train, indices[0] if self.has_one_order else indices), rows(self.data.y_train, indices)
         if self.direct and not is_recorded:
@@ -214,6 +256,7 @@ class _Loop:
             if self.has_other_parameters:
                 self.optimizer.zero_grad()
             member_losses.backward(torch.ones_like(member_losses))  # members share no parameter: each its own loss's gradient
+            self._clip()
             recorder.gradients_ready()
             if is_recorded:
                 for update in self.updates:
@@ -222,6 +265,17 @@ class _Loop:
                 self.optimizer.step()
             recorder.step_taken()
         return member_losses.detach()
+
+    def _clip(self) -> None:
+        """Scale gradients down that are longer than the recipe allows, each network's by itself; updates leave them to us."""
+        max_norm = self.training.max_norm
+        if max_norm is None:
+            return
+        if isinstance(self.network, Population):
+            self.recorder.clipping_begins()
+            clip_members(self.network.parameters_with_members(), self.network.size, max_norm)
+        else:
+            nn.utils.clip_grad_norm_(self.network.parameters(), max_norm)
 
     def _guarded(self, what: str) -> AbstractContextManager[None]:
         """Guard a block in which code of the user's own runs; faults of gradscope's own keep their traceback."""
@@ -268,9 +322,15 @@ class _Loop:
         self.result.writing_s += self._flushed_at - built
 
 
-def _updates(network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision) -> tuple[list[LinearUpdate], bool]:
-    """Return the updates that a population's linear layers take by themselves, and whether the optimizer has others to take."""
-    layers = network.linear_parameters() if isinstance(network, Population) and precision == "float32" else []
+def _updates(
+    network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision, training: Training
+) -> tuple[list[LinearUpdate], bool]:
+    """Return the updates that a population's linear layers take by themselves, and whether the optimizer has others to take.
+
+    Gradients that are to be clipped wait for the norm over all layers: none is taken on the way there.
+    """
+    is_plain = isinstance(network, Population) and precision == "float32" and training.max_norm is None
+    layers = network.linear_parameters() if isinstance(network, Population) and is_plain else []
     updates = linear_updates(layers, optimizer)
     return updates, len(list(network.parameters())) > 2 * len(updates)
 

@@ -1,25 +1,27 @@
-"""The main job: train control, fixes and baseline on paired seeds, judge, compare, and write it all to a run's folder."""
+"""The main job: train control, fixes and baselines on paired seeds, judge, compare, and write it all to a run's folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from gradscope.arms import ArmPlan, pack, plan_arms
+from gradscope.arms import ArmPlan, further_seeds, pack, plan_arms
+from gradscope.auto_fixes import with_chosen_fixes
+from gradscope.cause_search import Search, with_causes, without_causes
 from gradscope.cost import measure_costs
 from gradscope.data import Data
-from gradscope.errors import WriteError
-from gradscope.fixes import find_fix
+from gradscope.diagnosis import diagnose
+from gradscope.effects import CONTROL, arm_of
+from gradscope.fixes import left_out
+from gradscope.intervention_plan import STEPS
 from gradscope.recipe import Recipe
-from gradscope.recipe_file import dump_recipe
-from gradscope.renderers.tensorboard import TensorBoardLog
-from gradscope.report import Report, Timing, save_report
-from gradscope.report_builder import RECIPE, TRACES, Circumstances, build_report
-from gradscope.run_folder import write_text
-from gradscope.trace import Trace
+from gradscope.report import Report, Timing
+from gradscope.report_builder import Circumstances, build_report, comparable, family_of
+from gradscope.run_writer import RunWriter
+from gradscope.surgery.hints import HINTS
 from gradscope.trained_arms import ArmTraining, TrainedArms, memory_told, train_arms
 from gradscope.training import task_of
 from gradscope.versions import versions
@@ -31,23 +33,27 @@ class Conditions:
 
     device: torch.device
     folder: Path | None = None  # nothing is written without one
-    steps: int | None = None  # at most so many training steps
+    steps: int | None = None  # at most so many training steps, of each arm and of each intervention
     allow_code: bool = False
     advance: Callable[[int], None] = lambda steps: None
     should_stop: Callable[[], bool] = lambda: False
+    causes: bool = False  # whether causes are found by intervention, which trains again
     options: tuple[str, ...] = ()  # told to the reader with commands that need them: --data-dir, --allow-code
+    more_planned: Callable[[int], None] = lambda steps: None  # told of steps that `planned_steps` could not know of
+    doing: Callable[[str], None] = lambda text: None  # told what is going on, where that is not the training of arms
 
 
 def planned_steps(recipe: Recipe, data: Data, conditions: Conditions) -> int:
-    """Return how many steps `run_trial` will report to `advance`, over all groups of networks."""
-    groups = len(pack(plan_arms(recipe, allow_code=conditions.allow_code)))
-    return groups * task_of(data, recipe.training, conditions.steps).planned_steps
+    """Return how many steps `run_trial` will report to `advance` at first; of more it tells `more_planned`."""
+    return _steps_of(plan_arms(recipe, allow_code=conditions.allow_code), recipe, data, conditions)
 
 
 def run_trial(recipe: Recipe, data: Data, conditions: Conditions) -> Report:
     """Train, record, judge and compare; write the run's folder.
 
-    What could not be written (a full disk) does not end the training: it is tried again at the end.
+    With `fixes: auto` the control is trained first, and the fixes that suit what is found in it after it; with `most_seeds` the
+    fixes whose verdict is open go on with further seeds. What could not be written (a full disk) does not end the training: it
+    is tried again at the end.
 
     Args:
         recipe: what to train; `check_fit` has passed.
@@ -59,105 +65,111 @@ def run_trial(recipe: Recipe, data: Data, conditions: Conditions) -> Report:
         CodeError: code of the user's own failed.
     """
     data = (data.flattened() if recipe.stack else data).to(conditions.device)
-    arms = plan_arms(recipe, allow_code=conditions.allow_code)
-    writer = _Writer(conditions.folder)
-    writer.start(recipe, conditions.device)
+    trial = _Trial(recipe, data, conditions)
     with memory_told(recipe):
-        done = train_arms(arms, recipe, data, _training_of(conditions, writer))
-        costs = {} if done.interrupted else _costs(arms, data, conditions)
-    done.interrupted |= conditions.should_stop()
-    report = build_report(recipe, list(done.traces.values()), _circumstances(recipe, data, arms, done, costs, conditions))
-    writer.finish(report, recipe, list(done.traces.values()), allow_code=conditions.allow_code)
+        trial.train()
+        costs = {} if trial.done.interrupted else trial.costs()
+    report = trial.report(costs)
+    if conditions.causes and not report.interrupted:
+        report = _explained(report, recipe, data, trial.done, conditions)
+    trial.writer.finish(report, trial.recipe, list(trial.done.traces.values()), allow_code=conditions.allow_code)
     return report
 
 
-def _training_of(conditions: Conditions, writer: _Writer) -> ArmTraining:
-    return ArmTraining(
-        conditions.device, conditions.steps, conditions.allow_code, writer.flush, conditions.advance, conditions.should_stop
+class _Trial:
+    """The stages of a trial: control (and what is named), chosen fixes, further seeds."""
+
+    def __init__(self, recipe: Recipe, data: Data, conditions: Conditions) -> None:
+        self.recipe, self.data, self.conditions = recipe, data, conditions
+        self.arms = plan_arms(recipe, allow_code=conditions.allow_code)
+        self.done = TrainedArms()
+        self.notes = left_out(recipe, recipe.fix_names)
+        self.writer = RunWriter(conditions.folder, conditions.device)
+        self.writer.start(recipe)
+
+    def train(self) -> None:
+        self._train(self.arms)
+        if self.recipe.chooses_fixes and not self.done.interrupted:
+            self._choose()
+            self._train_more(self.arms[1:])
+        if self.recipe.most_seeds and not self.done.interrupted:
+            self._train_more(self._open_arms(self.recipe.most_seeds))
+        self.done.interrupted |= self.conditions.should_stop()
+
+    def costs(self) -> dict[str, float]:
+        how = self.conditions
+        return measure_costs(self.arms, self.data, how.device, allow_code=how.allow_code, should_stop=how.should_stop)
+
+    def report(self, costs: dict[str, float]) -> Report:
+        self.done.interrupted |= self.conditions.should_stop()
+        around = _circumstances(self, costs)
+        report = build_report(self.recipe, list(self.done.traces.values()), around)
+        hint = HINTS.get(report.recommended or "", "") if self.recipe.model else ""
+        return report.model_copy(update={"hint": hint})
+
+    def _choose(self) -> None:
+        findings = diagnose(list(self.done.traces.values())).findings
+        self.recipe, notes = with_chosen_fixes(self.recipe, findings)
+        self.notes += notes
+        self.arms = plan_arms(self.recipe, allow_code=self.conditions.allow_code)
+        self.writer.chosen(self.recipe)
+
+    def _open_arms(self, most_seeds: int) -> list[ArmPlan]:
+        """Return the arms that go on with further seeds, and the control with them; none where no verdict is open."""
+        found = comparable(self.recipe, list(self.done.traces.values()))
+        arms = {name: arm_of(name, traces) for name, traces in found.items()}
+        going_on = family_of(self.recipe, arms, found[CONTROL][0].task.chance).worth_more_seeds()
+        seeds = further_seeds(self.recipe.seed_list, most_seeds)
+        names = [CONTROL, *going_on] if going_on else []
+        return [replace(arm, seeds=seeds) for arm in self.arms if arm.name in names]
+
+    def _train_more(self, arms: Sequence[ArmPlan]) -> None:
+        if arms:
+            self.conditions.more_planned(_steps_of(arms, self.recipe, self.data, self.conditions))
+            self._train(arms)
+
+    def _train(self, arms: Sequence[ArmPlan]) -> None:
+        how = self.conditions
+        training = ArmTraining(how.device, how.steps, how.allow_code, self.writer.flush, how.advance, how.should_stop)
+        self.done.add(train_arms(arms, self.recipe, self.data, training))
+
+
+def _steps_of(arms: Sequence[ArmPlan], recipe: Recipe, data: Data, conditions: Conditions) -> int:
+    return len(pack(arms)) * task_of(data, recipe.training, conditions.steps).planned_steps
+
+
+def _explained(report: Report, recipe: Recipe, data: Data, done: TrainedArms, conditions: Conditions) -> Report:
+    search = Search(
+        conditions.device,
+        conditions.allow_code,
+        min(STEPS, conditions.steps or STEPS),
+        conditions.should_stop,
+        conditions.advance,
+        conditions.more_planned,
     )
+    conditions.doing("finding causes")
+    control = [trace for (arm, _), trace in done.traces.items() if arm == CONTROL]
+    try:
+        with memory_told(recipe):
+            found = with_causes(report, recipe, data, control, search)
+    except Exception as error:  # the trial is done: what goes wrong in looking for causes must not take it away
+        text = " ".join(str(error).split())[:200]
+        found = without_causes(report, f"{type(error).__name__}: {text}; --no-causes leaves the search out")
+    return found.model_copy(update={"interrupted": conditions.should_stop()})
 
 
-def _costs(arms: Sequence[ArmPlan], data: Data, conditions: Conditions) -> dict[str, float]:
-    return measure_costs(arms, data, conditions.device, allow_code=conditions.allow_code, should_stop=conditions.should_stop)
-
-
-def _circumstances(
-    recipe: Recipe, data: Data, arms: Sequence[ArmPlan], done: TrainedArms, costs: dict[str, float], conditions: Conditions
-) -> Circumstances:
+def _circumstances(trial: _Trial, costs: dict[str, float]) -> Circumstances:
+    done, arms = trial.done, trial.arms
     return Circumstances(
         timing=Timing(train_s=round(done.train_s, 3), recording_frac=round(done.recording_s / max(done.train_s, 1e-9), 4)),
         costs=costs,
-        device=str(conditions.device),
-        data=data.name,
+        device=str(trial.conditions.device),
+        data=trial.data.name,
         parameters=done.parameters,
         versions=versions(),
-        notes=data.notes,
-        options=conditions.options,
+        notes=[*trial.data.notes, *trial.notes],
+        options=trial.conditions.options,
         summaries={arm.name: arm.summary for arm in arms if arm.summary},
+        sizes={arm.name: arm.size for arm in arms if arm.summary},
         interrupted=done.interrupted,
     )
-
-
-class _Writer:
-    """Writes a run's folder while the training goes on; a failure is kept for the end."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._log = TensorBoardLog(folder / "tensorboard") if folder else None
-
-    def start(self, recipe: Recipe, device: torch.device) -> None:
-        if self._folder:
-            resolved = recipe.model_copy(update={"seeds": recipe.seed_list, "device": str(device)})
-            header = "gradscope diagnose: every default written out\n" + ", ".join(f"{k} {v}" for k, v in versions().items())
-            write_text(self._folder / RECIPE, dump_recipe(resolved, header))
-
-    def flush(self, traces: Sequence[Trace]) -> None:
-        try:
-            self._write(traces)
-        except WriteError:
-            return  # tried again at the next flush; `finish` raises if the last one fails
-
-    def finish(self, report: Report, recipe: Recipe, traces: Sequence[Trace], *, allow_code: bool) -> None:
-        if self._folder is None or self._log is None:
-            return
-        try:
-            save_report(report, self._folder)
-            self._write(traces)
-            self._log.finish(report, _hyperparameters(recipe))
-            if report.recommended:
-                fixed = fixed_recipe(recipe, report.recommended, allow_code=allow_code)
-                write_text(self._folder / "fixed.yaml", dump_recipe(fixed, f"{recipe.name} with the fix {report.recommended}"))
-        except WriteError as error:
-            error.report = report
-            raise
-        finally:
-            self._log.close()
-
-    def _write(self, traces: Sequence[Trace]) -> None:
-        if self._folder is None or self._log is None:
-            return
-        for trace in traces:
-            trace.save(self._folder / TRACES / f"{trace.arm}-{trace.seed}.npz")
-        self._log.update(traces)
-
-
-def fixed_recipe(recipe: Recipe, fix: str, *, allow_code: bool) -> Recipe:
-    """Return the recipe with a fix applied: it expects to be healthy and tries no further fixes."""
-    changed = find_fix(fix, allow_code=allow_code, where=recipe.where("fixes")).apply(recipe)
-    return changed.model_copy(update={"name": f"{recipe.name}-fixed"[:100], "fixes": (), "expect": "healthy"})
-
-
-def _hyperparameters(recipe: Recipe) -> dict[str, str | int | float]:
-    training = recipe.training
-    found: dict[str, str | int | float] = {
-        "optimizer": training.optimizer,
-        "lr": training.lr,
-        "batch_size": training.batch_size,
-        "epochs": training.epochs,
-        "loss": training.loss,
-    }
-    if training.uses_momentum:
-        found["momentum"] = training.momentum
-    if recipe.stack:
-        found["activations"] = ", ".join(layer.label for layer in recipe.stack.layers)
-    return found

@@ -49,6 +49,11 @@ class UnitActivation(nn.Module):
                     groups.append(_Group(blocks, len(part), build))
         self.groups = nn.ModuleList(groups)
 
+    @property
+    def is_as_built(self) -> bool:
+        """Whether nobody has put anything around the functions."""
+        return all(type(group) is _Group for group in self.groups)
+
     def shared(self) -> Iterator[tuple[tuple[int, ...], int, int, nn.Module]]:
         """Yield each function with the members that share it, neighbours, and its units from the first to before the last."""
         for rows, group in zip(self.rows, self.groups, strict=True):

@@ -23,7 +23,8 @@ FILE_NAME = "watch.json"
 TRACES, ARM = "trace", "run"  # trace/run-0.npz
 TENSORBOARD = "tensorboard"
 _EVENTS = "events.out.tfevents.*"
-_DIAGNOSIS = b"\x0a\x09diagnosis"  # the first tag of the event file beside the runs' folders
+_BEGIN = 128  # bytes of an event file, among which its first tag is
+_OURS = (b"\x0a\x11gradscope/verdict", b"\x0a\x09diagnosis")  # with which the event file beside the runs' folders begins
 
 
 class WatchedRun(BaseModel):
@@ -86,27 +87,33 @@ def is_watched(folder: Path) -> bool:
 def clear_watched_run(folder: Path) -> None:
     """Remove what an earlier watched run left in `folder`, which would pass for this one's; only files of gradscope's own.
 
+    Of its event files empty ones stay until the next call.
+
     Raises:
         WriteError: a file cannot be removed.
     """
     if not folder.is_dir():
         return
-    files = [folder / REPORT, *(folder / TRACES).glob(f"{ARM}-*.npz")]
+    events: list[Path] = []
     if is_watched(folder):
         board = folder / TENSORBOARD
-        files += [*board.glob(f"{ARM}-*/{_EVENTS}"), *filter(_is_of_diagnosis, board.glob(_EVENTS))]
-    for path in files:
+        events = [*board.glob(f"{ARM}-*/{_EVENTS}"), *filter(_is_of_diagnosis, board.glob(_EVENTS))]
+    for path in [folder / REPORT, *(folder / TRACES).glob(f"{ARM}-*.npz"), *events]:
         try:
-            path.unlink(missing_ok=True)
+            if path in events and path.stat().st_size:
+                os.truncate(path, 0)  # TensorBoard's slower loader reads no further in a folder whose last file has gone
+            else:
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise WriteError(f"{path}: cannot be removed: {error.strerror}; choose another log_dir") from error
 
 
 def _is_of_diagnosis(path: Path) -> bool:
-    """Tell gradscope's event file from one that the user's own writer put beside it."""
+    """Tell gradscope's event file, or what an earlier call left of it, from one that the user's own writer put beside it."""
     try:
         with path.open("rb") as stream:
-            return _DIAGNOSIS in stream.read(128)
+            begin = stream.read(_BEGIN)
+            return not begin or any(tag in begin for tag in _OURS)
     except OSError:
         return False
 

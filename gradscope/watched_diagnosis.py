@@ -51,8 +51,14 @@ class WatchedDiagnosis:
         random.setstate(state)
         return ConsoleRenderer(100, run_folder=self.folder).render(self.report)
 
+    def _repr_html_(self) -> str:
+        """Return the report as a notebook shows it: without a script, so that one that is shared shows it as well."""
+        from gradscope.renderers.html_summary import html_summary
+
+        return html_summary(self.report)
+
     def _repr_markdown_(self) -> str:
-        """Return the report as a notebook shows it."""
+        """Return the report for where a notebook shows no HTML."""
         from gradscope.renderers.markdown import MarkdownRenderer
 
         return MarkdownRenderer().render(self.report)

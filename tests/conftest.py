@@ -1,6 +1,7 @@
 """Around every test: what gradscope hangs on modules is taken off again, and torch's global state is as it was."""
 
 import gc
+import signal
 import sys
 
 import pytest
@@ -26,6 +27,8 @@ REGISTER = {
 
 settings.register_profile("any machine", deadline=None)  # a slow moment of the machine is no failure
 settings.load_profile("any machine")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; what is started here would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # small networks on shared cores: more threads only wait for each other
 
 

@@ -60,6 +60,22 @@ def plain_twin(described, seed, inputs=INPUTS, outputs=OUTPUTS):
     return nn.Sequential(*layers)
 
 
+class PlainShortcuts(nn.Module):
+    """A plain twin, cut into its layers, with the outputs of the layer before added to those of some."""
+
+    def __init__(self, twin, described):
+        super().__init__()
+        ends = [i for i, module in enumerate(twin) if i and isinstance(module, nn.Linear)] + [len(twin)]
+        self.layers = nn.ModuleList(twin[start:end] for start, end in zip([0, *ends], ends, strict=False))
+        hidden = described.hidden
+        self.around = [0 < k < len(hidden) and hidden[k] == hidden[k - 1] for k in range(len(ends))]
+
+    def forward(self, x):
+        for layer, is_around in zip(self.layers, self.around, strict=True):
+            x = layer(x) + x if is_around else layer(x)
+        return x
+
+
 def class_data(train=160, test=50, inputs=INPUTS, classes=OUTPUTS, seed=0, dtype=torch.float32):
     draw = torch.Generator().manual_seed(seed)
     centres = torch.randn(classes, inputs, generator=draw, dtype=torch.float64) * 2
@@ -110,12 +126,18 @@ def plain_batches(seed, samples, batch_size, steps):
 
 def train_alone(network, data, training, seed, steps, loss=nn.functional.cross_entropy):
     optimizer, found = plain_optimizer(network, training), []
+    per_epoch = -(-len(data.x_train) // training.batch_size)
+    warmup = max(round(training.warmup * training.epochs * per_epoch), 1)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1 / warmup, total_iters=warmup - 1)
     network.train()
     for indices in plain_batches(seed, len(data.x_train), training.batch_size, steps):
         value = loss(network(data.x_train[indices]), data.y_train[indices])
         optimizer.zero_grad()
         value.backward()
+        if training.clip != "none":
+            nn.utils.clip_grad_norm_(network.parameters(), training.clip)
         optimizer.step()
+        schedule.step()
         found.append(value.item())
     return np.array(found)
 

@@ -83,6 +83,8 @@ def trial(
     allow_code: bool = False,
     stop_after: int | None = None,
     recipe_folder: Path | None = None,
+    causes: bool = False,
+    more_planned: Callable[[int], None] = lambda steps: None,
 ) -> Report:
     """Run a recipe's trial on the CPU; `stop_after` so many steps it is interrupted."""
     recipe = recipe_of(text, recipe_folder)
@@ -96,7 +98,8 @@ def trial(
     should_stop: Callable[[], bool] = lambda: stop_after is not None and done[0] >= stop_after  # noqa: E731
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    return run_trial(recipe, data, Conditions(CPU, folder, steps, allow_code, advance, should_stop))
+    how = Conditions(CPU, folder, steps, allow_code, advance, should_stop, causes, more_planned=more_planned)
+    return run_trial(recipe, data, how)
 
 
 def traces_in(folder: Path) -> dict[tuple[str, int], Trace]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_trials import CPU, data_of, model_text, recipe_of, stack_text
 
-from gradscope.arms import build_network, other_seeds, pack, plan_arms
+from gradscope.arms import build_network, further_seeds, other_seeds, pack, plan_arms
 from gradscope.errors import CodeError
 from gradscope.stack import Population
 
@@ -46,8 +46,22 @@ def own(tmp_path, monkeypatch):
 
 def test_control_fixes_and_the_control_again_with_other_seeds():
     arms = plan_arms(recipe_of(stack_text(seeds="[4, 2]", fixes="[batchnorm-last]")), allow_code=False)
-    assert [(arm.name, arm.seeds) for arm in arms] == [("control", (4, 2)), ("batchnorm-last", (4, 2)), ("reseed", (5, 6))]
+    beside = [("reseed", (5, 6)), ("placebo", (4, 2))]
+    assert [(arm.name, arm.seeds) for arm in arms] == [("control", (4, 2)), ("batchnorm-last", (4, 2)), *beside]
     assert arms[2].recipe.stack == arms[0].recipe.stack
+
+
+def test_the_placebo_is_the_control_but_for_a_thousandth_of_its_learning_rate():
+    control, *_, placebo = (arm.recipe for arm in plan_arms(recipe_of(stack_text(fixes="[gelu]")), allow_code=False))
+    assert placebo.training.lr == pytest.approx(1.001 * control.training.lr)
+    assert placebo.training.model_dump(exclude={"lr"}) == control.training.model_dump(exclude={"lr"})
+    assert placebo.stack == control.stack
+
+
+def test_further_seeds_are_neither_the_control_s_nor_those_of_the_reseed_arm():
+    found = further_seeds((4, 2, 9), 7)
+    assert len(set(found)) == 4
+    assert not set(found) & {4, 2, 9, *other_seeds((4, 2, 9))}
 
 
 def test_without_fixes_there_is_no_baseline():
@@ -67,7 +81,8 @@ def test_the_largest_seed_still_has_others_that_torch_takes():
 
 
 def test_arms_that_differ_in_norm_and_activation_only_train_in_one_population():
-    (batch,) = pack(plan_arms(recipe_of(stack_text(fixes="[batchnorm-last, batchnorm-all]")), allow_code=False))
+    batch, placebo = pack(plan_arms(recipe_of(stack_text(fixes="[batchnorm-last, batchnorm-all]")), allow_code=False))
+    assert {m.arm for m in placebo.members} == {"placebo"}
     assert [(m.arm, m.seed) for m in batch.members] == [
         (arm, seed)
         for arm, seeds in (("control", (1, 2)), ("batchnorm-last", (1, 2)), ("batchnorm-all", (1, 2)), ("reseed", (3, 4)))
@@ -83,6 +98,7 @@ def test_other_widths_and_other_training_are_groups_of_their_own_the_control_s_f
         ["batchnorm-last", "control", "reseed"],
         [f"{own}:Narrow"],
         [f"{own}:Slow"],
+        ["placebo"],
     ]
     assert batches[2].recipe.training.lr == 0.01
     data = data_of(batches[0].recipe).flattened()

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from gradscope.data import NpzSource, load_data
+from gradscope.data import NpzSource, load_data, load_recipe_data
 from gradscope.errors import CodeError, DataError
+from gradscope.recipe import build_recipe
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +201,29 @@ def test_unknown_sources_are_refused_by_name(source, phrase):
     with pytest.raises(DataError) as caught:
         load_data(source)
     assert phrase in str(caught.value)
+
+
+def test_per_feature_is_each_feature_less_its_mean_over_its_deviation_of_the_training_set():
+    data, plain = load_data("digits", normalize="per-feature"), load_data("digits", normalize=(0.0, 1.0))
+    train = plain.x_train.double().flatten(1).numpy()
+    mean, std = train.mean(axis=0), train.std(axis=0)
+    varies = std > 0
+    assert 0 < varies.sum() < 64
+    std[~varies] = 1
+    for got, raw in ((data.x_train, plain.x_train), (data.x_test, plain.x_test)):
+        wanted = (raw.double().flatten(1).numpy() - mean) / std
+        np.testing.assert_allclose(got.flatten(1).numpy()[:, varies], wanted[:, varies], rtol=1e-5, atol=1e-5)
+        assert got.shape == raw.shape
+    assert not data.x_train.flatten(1)[:, ~varies].any(), "a feature that never varies is centred"
+    assert torch.isfinite(data.x_test).all()
+
+
+def test_per_feature_is_the_same_before_and_after_flattening_bit_for_bit():
+    """So that a trial's arm and the recipe that is written for it train on the same samples."""
+    data = load_data("digits")
+    recipe = build_recipe({"name": "a", "data": "digits", "model": "a:b", "normalize": "per-feature"})
+    loaded = load_recipe_data(recipe)
+    assert torch.equal(loaded.flattened().x_train, data.flattened().per_feature().x_train)
+    assert torch.equal(loaded.x_test, data.per_feature().x_test)
+    assert not torch.equal(loaded.x_train, data.x_train)
+    assert data.per_feature().to("cpu", torch.float64).x_train.dtype == torch.float64

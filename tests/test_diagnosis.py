@@ -169,7 +169,7 @@ def test_a_watched_loop_without_loss_and_metric_can_be_healthy():
     for loss in (None, 1.0):
         found = diagnose([watched_trace(loss=loss)])
         assert found.verdict == "healthy"
-        assert [item.rule for item in found.undecided] == ["stuck-at-chance"]
+        assert [item.rule for item in found.undecided] == ["stuck-at-chance", *(["diverging-loss"] if loss is None else [])]
 
 
 def test_a_schedule_that_leaves_out_step_0_lets_the_others_judge():
@@ -185,7 +185,7 @@ def test_a_watched_loop_whose_sites_were_not_seen_whole_is_undecided(missing):
         trace.site_statistics["remaining"][:] = np.nan
     found = diagnose([trace])
     assert found.verdict == "undecided"
-    assert found.undecided[-1].rule == "stuck-at-chance"
+    assert [item.rule for item in found.undecided[-2:]] == ["stuck-at-chance", "diverging-loss"]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,14 @@ from gradscope.activations import TABLE
 from gradscope.direct_pass import DirectPass, direct_pass
 from gradscope.elementwise import build_activation
 from gradscope.fused_update import linear_updates
+from gradscope.intervention_plan import Arm
+from gradscope.interventions import intervene
 from gradscope.recipe import Training
 from gradscope.schedule import every
-from gradscope.training import Watching, make_optimizer, task_of, train
+from gradscope.training import Watching, make_optimizer, task_of, train, unwatched_step
+from gradscope.unit_gates import Gates
+
+CPU = torch.device("cpu")
 
 HAVE_KERNELS = ["none", "relu", "tanh", "sigmoid", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "softplus", "hardtanh"]
 MIXED = [
@@ -137,13 +142,49 @@ def test_only_steps_that_are_not_recorded_go_without_a_graph(steps_taken):
         (stack(norm="layernorm-all"), Training()),
         (stack(["prelu", "relu", "none"]), Training()),
         (stack(["rrelu", "relu", "none"]), Training()),
+        (stack(hidden=(8, 8), residual=True), Training()),
         (stack(), Training(optimizer="adam")),
     ],
-    ids=["batchnorm-all", "batchnorm-last", "layernorm-all", "prelu", "rrelu", "adam"],
+    ids=["batchnorm-all", "batchnorm-last", "layernorm-all", "prelu", "rrelu", "residual", "adam"],
 )
 def test_whatever_is_more_than_linear_layers_and_activations_keeps_the_graph(described, training):
     network = population(described)
     updates = linear_updates(network.linear_parameters(), make_optimizer(network, training))
+    assert direct_pass(network, updates, "cross-entropy") is None
+
+
+def test_the_learning_rate_of_each_step_is_the_one_that_both_ways_take(steps_taken):
+    training = Training(lr=0.2, momentum=0.5, epochs=4, batch_size=16, warmup=0.5)
+    assert_same_bits([stack(), stack(["tanh", "gelu", "none"])], training, class_data(), steps_taken)
+    warm, _ = trained([stack()], training, class_data(), schedule=lambda step: False)
+    cold, _ = trained([stack()], training.model_copy(update={"warmup": 0.0}), class_data(), schedule=lambda step: False)
+    assert not any(torch.equal(a, b) for a, b in zip(warm, cold, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("described", "training"),
+    [
+        (stack(hidden=(8, 8), residual=True), Training(lr=0.1, epochs=2)),
+        (stack(), Training(lr=0.1, epochs=2, clip=0.1)),
+        (stack(hidden=(8, 8), residual=True), Training(lr=0.1, epochs=2, clip=0.1, warmup=0.5)),
+    ],
+    ids=["residual", "clipped", "both, warmed up"],
+)
+def test_what_keeps_the_graph_comes_to_the_same_bits_watched_or_not(described, training, steps_taken):
+    ways = [trained([described] * 2, training, class_data(), schedule=way) for way in (every(1), lambda step: False)]
+    assert not steps_taken
+    assert all(torch.equal(a, b) for a, b in zip(ways[0][0], ways[1][0], strict=True))
+    assert ways[0][1].tolist() == ways[1][1].tolist()
+
+
+def test_an_intervention_keeps_the_graph():
+    """An open gate changes a group of activations, and leaves no hook behind that could tell."""
+    described, build = stack(), lambda spec: build_activation(spec, allow_code=False)
+    network = population(described, described)
+    gates = [Gates.of(layer.resolve(width), build, CPU) for layer, width in zip(described.layers, (9, 7, 4), strict=True)]
+    updates = linear_updates(network.linear_parameters(), make_optimizer(network, Training()))
+    assert direct_pass(network, updates, "cross-entropy") is not None
+    assert intervene(network, {Arm("open gate", (1,)): range(1, 2)}, gates) == []
     assert direct_pass(network, updates, "cross-entropy") is None
 
 
@@ -158,6 +199,14 @@ def test_a_hook_of_someones_own_keeps_the_graph():
         finally:
             handle.remove()
     assert direct_pass(network, updates, "cross-entropy") is not None
+
+
+def test_what_is_timed_takes_the_graph_as_a_network_elsewhere_would(steps_taken):
+    network, data = population(stack()), class_data()
+    before = network.layers[0].weight.detach().clone()
+    unwatched_step(network, names("0", seeds=[1]), data, Training(lr=0.1), 1)(torch.arange(32).view(1, 32))
+    assert not torch.equal(network.layers[0].weight, before)
+    assert not steps_taken
 
 
 def test_a_plain_network_keeps_the_graph():

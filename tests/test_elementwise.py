@@ -55,6 +55,11 @@ def test_names_make_torchs_own_modules(name):
     assert (type(module) in module_classes()) == (name != "none")
 
 
+def test_the_centred_sigmoid_is_twice_the_sigmoid_less_1():
+    module, z = build_activation(ActivationSpec("centred_sigmoid"), allow_code=False), torch.randn(50, dtype=torch.float64) * 4
+    torch.testing.assert_close(module(z), 2 * torch.sigmoid(z) - 1, rtol=1e-12, atol=1e-15)
+
+
 def test_parameters_are_passed_on():
     assert build_activation(ActivationSpec("leaky_relu", {"negative_slope": 0.3}), allow_code=False).negative_slope == 0.3
     module = build_activation(ActivationSpec("threshold", {"threshold": 1.0, "value": -2.0}), allow_code=False)

@@ -110,6 +110,7 @@ def test_every_key_reaches_what_is_trained():
         "grid:\n  hidden: [[4], [500, 256], []]\n  activations: {product: [relu]}\n  init: [zeros, {std: 0.01}]\n"
         "  data: [digits, {source: npz, path: a.npz, seed: 3}]\n  normalize: [[0.5, 0.25]]\n  optimizer: [rmsprop]\n"
         "  momentum: [0.9]\n  weight_decay: [0.1, 0]\n  batch_size: [8]\n  epochs: [3]\n  loss: [nll]\n"
+        "  warmup: [0.2]\n  clip: [0.5]\n"
     )
     first, *_, last = cells(text)
     assert dict(first.factors) == {
@@ -120,6 +121,7 @@ def test_every_key_reaches_what_is_trained():
     assert (recipe.stack.hidden, recipe.stack.init, recipe.data, recipe.normalize) == ((4,), "zeros", "digits", (0.5, 0.25))
     assert recipe.training.model_dump() == {
         "optimizer": "rmsprop", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.1, "batch_size": 8, "epochs": 3, "loss": "nll",
+        "warmup": 0.2, "clip": 0.5,
     }  # fmt: skip
     assert (last.recipe.data.seed, last.recipe.stack.init.std, last.recipe.stack.hidden) == (3, 0.01, ())
 
@@ -213,3 +215,12 @@ def test_no_value_is_checked_once_per_cell(monkeypatch):
     )
     monkeypatch.setattr(recipe_stack, "misfits", lambda *_: pytest.fail("a cell's stack was checked again"))
     assert len(cells_of(recipe)) == 1000
+
+
+def test_shortcuts_and_clipping_may_be_compared_with_none():
+    text = "data: digits\nstack: {hidden: [8, 8], activations: [relu, relu, none]}\n"
+    found = cells(text + "grid: {residual: [true, false], clip: [none, 1], normalize: [per-feature, [0, 1]]}\n")
+    assert tuple(found[0].factors.values()) == ("true", "none", "per-feature")
+    assert tuple(found[-1].factors.values()) == ("false", "1", "0/1")
+    assert [cell.recipe.stack.residual for cell in found] == [True] * 4 + [False] * 4
+    assert len({run_keys(cell.recipe, (1,), samples=str(cell.recipe.normalize))[1] for cell in found}) == 8

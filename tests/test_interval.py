@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from gradscope.interval import difference_interval, effect_interval, mean_interval
+from gradscope.interval import DRAWS, difference_interval, effect_interval, effect_p_value, mean_interval
 
 SIMULATED = 400  # the standard error of a coverage of 0.95 is then 0.011; the cases below lie well above the bar
 LEAST_COVERAGE = 0.93
@@ -98,8 +98,83 @@ def test_the_paired_t_interval_fails_where_one_run_in_ten_collapses():
 
 
 def test_equals_clopper_and_pearson_for_two_valued_outcomes():
-    low, _ = effect_interval([0.0] * 5, [1.0] * 5, floor=0.0)
+    low, _ = mean_interval([1.0] * 5, floor=0.0)
     assert low == pytest.approx(0.025 ** (1 / 5), abs=0.01)
+
+
+@pytest.mark.parametrize(("failed", "succeeded"), [(0, 0), (1, 0), (0, 1), (1, 2)])
+def test_is_fishers_exact_test_for_runs_that_fail_or_succeed_wholly(failed, succeeded):
+    """One-sided: the chance of so many successes of the fix or more, of all ways to share them out."""
+    fix, others = [0.0] * failed + [1.0] * (5 - failed), [1.0] * succeeded + [0.0] * (10 - succeeded)
+    successes = 5 - failed + succeeded
+    ways = sum(math.comb(5, k) * math.comb(10, successes - k) for k in range(5 - failed, min(5, successes) + 1))
+    exact = 2 * ways / math.comb(15, successes)
+    noise = 2 * 3 * (exact / 2 / DRAWS) ** 0.5  # three standard errors of what is counted in so many draws
+    assert effect_p_value(others[:5], fix, floor=0.0, others=others[5:]) == pytest.approx(exact, abs=noise)
+
+
+RARE = {  # control, and the fix as (where it does not fail, where it does)
+    "steady control, a fix that is better and fails": (0.85, 0.91, 0.1),
+    "control half way": (0.5, 0.9, 0.1),
+    "hardly learning control": (0.3, 0.95, 0.1),
+    "all or nothing": (0.55, 1.0, 0.1),
+    "a fix that seldom learns": (0.3, 0.1, 0.95),
+}
+
+
+def judged_by_odd_runs(world, seeds, share, others=5):
+    """(coverage, share told from zero wrongly) where so many runs of the fix are odd ones: summed, not sampled."""
+    control, usual, odd = RARE[world]
+    effect = share * odd + (1 - share) * usual - control
+    covered = wrong = 0.0
+    for k in range(seeds + 1):
+        arms = [control] * seeds, [odd] * k + [usual] * (seeds - k)
+        chance = math.comb(seeds, k) * share**k * (1 - share) ** (seeds - k)
+        p = effect_p_value(*arms, floor=FLOOR, others=[control] * others)
+        low, high = effect_interval(*arms, floor=FLOOR, others=[control] * others)
+        covered += chance * (low - 1e-9 <= effect <= high + 1e-9)
+        wrong += chance * (p <= 0.05 and not (np.mean(arms[1]) - control) * effect > 1e-9)
+    return covered, wrong
+
+
+@pytest.mark.parametrize("seeds", [5, 9])
+@pytest.mark.parametrize("world", RARE)
+def test_failures_that_few_runs_do_not_show_prove_nothing(world, seeds):
+    """Also where the control is far from chance, and where the fix is exactly as good as it on average."""
+    control, usual, odd = RARE[world]
+    as_good = (usual - control) / (usual - odd)
+    for share in sorted({as_good, min(1.0, as_good + 0.01), 0.05, 0.1, 0.2, 0.5, 0.9}):
+        covered, wrong = judged_by_odd_runs(world, seeds, share)
+        assert covered >= LEAST_COVERAGE, share
+        assert wrong <= 0.05, share
+
+
+@pytest.mark.parametrize("seeds", [5, 9])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7])
+def test_a_control_that_seldom_learns_lets_no_fix_seem_better_than_it_is(seeds, share):
+    """Where the fix scores the control's mean in every run: ten runs may all fail."""
+    level = FLOOR + share * (LEARNED - FLOOR)
+    wrong = 0.0
+    for own, elsewhere in itertools.product(range(seeds + 1), repeat=2):
+        ways = math.comb(seeds, own) * math.comb(seeds, elsewhere)
+        chance = ways * share ** (own + elsewhere) * (1 - share) ** (2 * seeds - own - elsewhere)
+        runs = [[LEARNED] * k + [FLOOR] * (seeds - k) for k in (own, elsewhere)]
+        wrong += chance * (effect_p_value(runs[0], [level] * seeds, floor=FLOOR, others=runs[1]) <= 0.05)
+    assert wrong <= 0.05
+
+
+def test_a_cure_of_what_hardly_learns_is_proved_and_a_small_gain_is_not():
+    """Five runs rule out that more than half of the fix's fail: enough for the one, not for the other."""
+    for level, is_proved in ((0.1, True), (0.3, True), (0.6, False), (0.85, False)):
+        p = effect_p_value([level] * 5, [0.95] * 5, floor=FLOOR, others=[level] * 5)
+        assert (6 * p <= 0.05) is is_proved, level
+
+
+def test_nothing_is_told_from_zero_where_the_same_seeds_point_the_other_way():
+    control, fix, others = [0.9] * 5, [0.8] * 5, [0.1] * 20
+    assert effect_p_value(control, fix, floor=FLOOR, others=others) > 0.05
+    low, high = effect_interval(control, fix, floor=FLOOR, others=others)
+    assert low <= np.mean(np.subtract(fix, control)) <= high
 
 
 def test_is_exactly_antisymmetric_in_the_arms():
@@ -191,6 +266,7 @@ def test_the_interval_of_a_difference_is_antisymmetric_and_needs_three_runs():
     a, b = [0.2, 0.3, 0.25, 0.4, 0.2], [0.8, 0.9, 0.85]
     low, high = difference_interval(a, b, floor=0.1)
     assert difference_interval(b, a, floor=0.1) == pytest.approx((-high, -low), abs=0.02)
-    assert low < -0.55 < high < 0  # every run of one beats every run of the other
+    assert low < -0.55 < high
+    assert difference_interval([0.1] * 5, [0.95] * 5, floor=0.1)[1] < 0
     assert difference_interval(a, b[:2], floor=0.1) is None
     assert difference_interval(a, [0.8, 0.9, np.nan], floor=0.1) is None

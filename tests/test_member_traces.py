@@ -37,6 +37,9 @@ def test_each_member_gets_the_trace_that_it_has_alone():
         for kind in ("unit_statistics", "site_statistics", "parameter_statistics"):
             for name, values in getattr(trace, kind).items():
                 other = getattr(alone, kind)[name]
+                if name == "identical_frac":  # two units may be apart by just its tolerance, and alike in one of the two only
+                    assert (np.abs(values - other) > 1e-5).sum() <= 1
+                    continue
                 for a, b in zip(values, other, strict=True) if kind == "unit_statistics" else [(values, other)]:
                     # in front of batch-norm a bias has rounding noise for a gradient: atol
                     np.testing.assert_allclose(a, b, rtol=5e-3, atol=1e-5, err_msg=f"{i} {kind} {name}")

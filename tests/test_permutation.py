@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from gradscope.permutation import factor_p_value, holm
+from gradscope.permutation import factor_p_value
 
 GRID = np.array(list(itertools.product(range(3), range(4), range(5)))).T  # factor under test, another one, seed
 STRATA = GRID[1] * 5 + GRID[2]
@@ -57,10 +57,3 @@ def test_where_nothing_can_be_exchanged_there_is_no_p_value():
 
 def test_equal_values_are_no_evidence():
     assert p_value(np.ones(60), permutations=19) == 1.0
-
-
-def test_holm_against_its_definition():
-    p = [0.001, 0.04, 0.02, 0.5]
-    assert holm(p) == pytest.approx([0.004, 0.08, 0.06, 0.5])
-    assert holm([]) == []
-    assert holm([0.9, 0.8]) == [1.0, 1.0]

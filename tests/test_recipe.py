@@ -68,6 +68,9 @@ BAD = [
     (GOOD.replace("digits", "!mine x"), "1:7: data", "got one with the tag '!mine'; remove the tag"),
     (GOOD + "normalize: [0.1]\n", "3:12: normalize[1]", "expected [mean, std] with two finite numbers"),
     (GOOD + "normalize: [0.1, 0]\n", "3:18: normalize[1]", "std above 0, got 0"),
+    (GOOD + "normalize: [a, 1]\n", "3:13: normalize[0]", "expected [mean, std] with two finite numbers, std above 0, got 'a'"),
+    (GOOD + "normalize: per_feature\n", "3:12: normalize", "expected per-feature, or [mean, std] with two finite"),
+    (GOOD + "normalize: [1, 2, 3]\n", "3:12: normalize", "std above 0, got [1, 2, 3]"),
     (GOOD + "device: tpu\n", "3:9: device", "expected auto, cpu, cuda, cuda:0 or mps, got 'tpu'"),
     (GOOD + "device: gpu\n", "3:9: device", "got 'gpu'; did you mean 'cuda'?"),
     # stack and model
@@ -106,6 +109,9 @@ BAD = [
     (NET + LIST + "[relu, tanh]\n  norm: [none, bn]\n", "5:16: stack.norm[1]", "did you mean 'batchnorm'?"),
     (NET + LIST + "[relu, tanh]\n  init: he\n", "5:9: stack.init", "did you mean 'kaiming-normal'?"),
     (NET + LIST + "[relu, tanh]\n  init: {std: 0}\n", "5:15: stack.init.std", "expected a finite number above 0, got 0"),
+    (NET + LIST + "[relu, tanh]\n  residual: true\n", "5:13: stack.residual", "expected two hidden layers of equal width"),
+    (NET + LIST + "[relu, tanh]\n  residual: 1\n", "5:13: stack.residual", "expected one of true or false, got 1"),
+    (NET + LIST + "[relu, centered_sigmoid]\n", "4:23: stack.activations[1]", "did you mean 'centred_sigmoid'?"),
     (NET + LIST + "[relu, tanh]\n  activation: 1\n", "5:3: stack.activation", "did you mean 'activations'?"),
     # training, seeds, watch, fixes, expect
     (GOOD + "training: {optimiser: sgd}\n", "3:12: training.optimiser", "did you mean 'optimizer'?"),
@@ -121,6 +127,11 @@ BAD = [
     (GOOD + "training: {epochs: 1e3}\n", "3:20: training.epochs", "expected a whole number from 1 to 1000000, got 1000.0"),
     (GOOD + "training: {batch_size: 0}\n", "3:24: training.batch_size", "got 0"),
     (GOOD + "training: {loss: CrossEntropyLoss}\n", "3:18: training.loss", "did you mean 'cross-entropy'?"),
+    (GOOD + "training: {warmup: 100}\n", "3:20: training.warmup", "expected a share of the training from 0 to 1, got 100"),
+    (GOOD + "training: {clip: 0}\n", "3:18: training.clip", "expected a number above 0, or none, got 0"),
+    (GOOD + "training: {clip: .inf}\n", "3:18: training.clip", "or none, got inf"),
+    (GOOD + "training: {clip: off}\n", "3:18: training.clip", "did you mean 'none'?"),
+    (GOOD + "training: {max_norm: 1}\n", "3:12: training.max_norm", "did you mean 'clip'?"),
     (GOOD + "training: fast\n", "3:11: training", "expected a mapping such as {optimizer: sgd, lr: 0.01}, got 'fast'"),
     (GOOD + "seeds: true\n", "3:8: seeds", "got true"),
     (GOOD + "seeds: 1000000000\n", "3:8: seeds", "expected a count of seeds from 1 to 1000"),
@@ -129,10 +140,13 @@ BAD = [
     (GOOD + "watch: {every: 0}\n", "3:16: watch.every", "at least 1, got 0"),
     (GOOD + "watch: {every: 5, schedule: default}\n", "3:9: watch.every", "expected either schedule or every, got both"),
     (GOOD + "fixes: none\n", "3:8: fixes", "[] for none, got 'none'"),
+    (GOOD + "fixes: [auto]\n", "3:9: fixes[0]", "or package.module:Class, got 'auto'"),
+    (GOOD + "fixes: [placebo]\n", "3:9: fixes[0]", "got 'placebo'"),
+    (GOOD + "fixes: [grad_clip]\n", "3:9: fixes[0]", "did you mean 'clip-gradient'?"),
     (GOOD + "fixes: batchnorm-last\n", "3:8: fixes", "did you mean [batchnorm-last]?"),
     (GOOD + "fixes: [batch_norm_last]\n", "3:9: fixes[0]", "did you mean 'batchnorm-last'?"),
     (GOOD + "fixes: [batchnorm-all, batchnorm-all]\n", "3:24: fixes[1]", "expected each only once"),
-    ("data: digits\nmodel: a:b\nfixes: [batchnorm-all]\n", "3:9: fixes[0]", "expected no built-in fix beside model:"),
+    ("data: digits\nmodel: a:b\nfixes: [batchnorm-all]\n", "3:9: fixes[0]", "scale-input beside model:"),
     (GOOD + "expect: output-collapse\n", "3:9: expect", "did you mean [output-collapse]?"),
     (GOOD + "expect: [GS103]\n", "3:10: expect[0]", "did you mean 'output-collapse'?"),
     (GOOD + "expect: []\n", "3:9: expect", "expected healthy or a list of rules such as [output-collapse], got []"),
@@ -268,7 +282,7 @@ def test_options_replace_values_and_keep_the_lines_of_the_others():
         ({"device": "gpu"}, "--device: expected auto, cpu, cuda, cuda:0 or mps, got 'gpu'; did you mean 'cuda'?"),
         (
             {"fixes": ["batchnorm"]},
-            "--fixes: expected batchnorm-last, batchnorm-all or package.module:Class, got 'batchnorm'; did",
+            "--fixes: expected lower-lr, lr-warmup, clip-gradient, adam,",
         ),
         ({"data": "mnst"}, "--data: expected digits, mnist,"),
     ],
@@ -320,6 +334,8 @@ def raw_recipes(draw):
         "lr": draw(positive),
         "epochs": draw(st.integers(1, 99)),
         "weight_decay": draw(positive),
+        "warmup": draw(st.floats(0, 1)),
+        "clip": draw(st.one_of(st.just("none"), positive)),
     }
     if optimizer in ("sgd", "rmsprop"):
         training["momentum"] = draw(st.floats(0, 0.999))
@@ -331,16 +347,17 @@ def raw_recipes(draw):
             "hidden": hidden,
             "activations": draw(st.lists(entries, min_size=len(hidden) + 1, max_size=len(hidden) + 1)),
             "norm": draw(st.one_of(st.sampled_from(["none", "batchnorm-last"]), layers)),
-            "init": draw(st.one_of(st.sampled_from(["default", "orthogonal"]), st.builds(lambda std: {"std": std}, positive))),
+            "init": draw(st.one_of(st.sampled_from(["default", "lsuv"]), st.builds(lambda std: {"std": std}, positive))),
+            "residual": len(hidden) > 1 and draw(st.booleans()),
         },
         "training": training,
         "seeds": draw(st.one_of(st.integers(1, 9), st.lists(st.integers(0, 2**32 - 1), min_size=1, unique=True))),
         "watch": draw(st.sampled_from([{}, {"every": 7}, {"schedule": "default"}])),
         "expect": draw(st.sampled_from([None, "healthy", ["output-collapse", "common-mode"]])),
-        "normalize": draw(st.sampled_from([None, [0.1307, 0.3081]])),
+        "normalize": draw(st.sampled_from([None, [0.1307, 0.3081], "per-feature"])),
         "device": draw(st.sampled_from(["auto", "cuda:1"])),
     }
-    return raw if draw(st.booleans()) else {**raw, "fixes": draw(st.sampled_from([[], ["batchnorm-all"], ["m.f:Fix"]]))}
+    return raw if draw(st.booleans()) else {**raw, "fixes": draw(st.sampled_from([[], ["batchnorm-all"], ["m.f:Fix"], "auto"]))}
 
 
 @given(raw_recipes())

@@ -55,6 +55,7 @@ BAD = [
     (HEAD + "grid: {norm: [[none, bn, none]]}\n", "3:22: grid.norm[0][1]", "did you mean 'batchnorm'?"),
     (HEAD + "grid: {init: [{std: 0}]}\n", "3:21: grid.init[0].std", "expected a finite number above 0, got 0"),
     (HEAD + "grid: {init: [matched]}\n", "3:15: grid.init[0]", "did you mean 'matched-normal'?"),
+    (HEAD + "grid: {residual: [false, true]}\n", "3:26: grid.residual[1]", "for a shortcut, got hidden [4, 3]"),
     (HEAD + "grid: {normalize: [[0.5, 0]]}\n", "3:26: grid.normalize[0][1]", "std above 0, got 0"),
     (HEAD[13:] + "grid: {data: [digits, mnsit]}\n", "2:23: grid.data[1]", "did you mean 'mnist'?"),
     (HEAD[13:] + "grid: {data: [{source: npz}]}\n", "2:15: grid.data[0].path", "expected the path of an npz file, got nothing"),

@@ -13,14 +13,20 @@ from gradscope.rules.examples import example
 
 BY_SLUG = {rule.slug: rule for rule in RULES}
 SHUT = ("closed_frac", "nonpositive_frac")
+CHAIN = np.triu(np.ones((4, 4), bool), k=1)  # each site leads to all later ones
 
 
-def seen(slug, site=None, first_step=0, severity="error"):
-    return Seen(BY_SLUG[slug], Observation(site, first_step, severity, {}, "", ""))
+def seen(slug, site=None, first_step=0, severity="error", evidence=None):
+    return Seen(BY_SLUG[slug], Observation(site, first_step, severity, evidence or {}, "", ""))
+
+
+def fed(mean, std):
+    evidence = {"input_mean": mean, "input_std": std, "input_rms": (mean**2 + std**2) ** 0.5}
+    return seen("unscaled-input", 0, evidence=evidence)
 
 
 def role(of, *others):
-    return role_of(of, [of, *others])
+    return role_of(of, [of, *others], CHAIN)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +61,57 @@ def role(of, *others):
         (seen("stuck-at-chance"), seen("vanishing-gradient", 0, severity="warning"), "origin"),
         (seen("output-collapse", 2), seen("stuck-at-chance"), "origin"),
         (seen("vanishing-gradient", 0), seen("stuck-at-chance"), "origin"),
+        (seen("dead-layer", 1, first_step=7), seen("oversized-updates"), "victim"),
+        (seen("dead-layer", 1), seen("oversized-updates"), "origin"),  # it was dead before the first step
+        (seen("dead-layer", 1, first_step=7), seen("oversized-updates", severity="warning"), "origin"),
+        (seen("vanishing-gradient", 1, first_step=7), seen("oversized-updates"), "victim"),
+        (seen("oversized-updates"), seen("exploding-gradient", 1), "victim"),
+        (seen("oversized-updates"), seen("exploding-gradient", 1, first_step=3), "origin"),
+        (seen("exploding-gradient", 1, first_step=3), seen("oversized-updates"), "victim"),
+        (seen("oversized-updates"), seen("dead-layer", 1), "origin"),
+        (seen("frozen-weights", 1), seen("dead-layer", 1), "origin"),
+        (seen("dead-layer", 1, first_step=7), seen("frozen-weights", 1), "origin"),
+        (seen("diverging-loss", first_step=3), seen("oversized-updates"), "victim"),
+        (seen("diverging-loss", first_step=3), seen("dead-layer", 1, first_step=9), "origin"),
+        (seen("diverging-loss", first_step=3), seen("non-finite", first_step=9), "origin"),
+        (seen("non-finite", first_step=9), seen("diverging-loss", first_step=3), "victim"),
+        (seen("stuck-at-chance"), seen("diverging-loss", first_step=3), "victim"),
+        (seen("diverging-loss", first_step=3), seen("stuck-at-chance"), "origin"),
+        (seen("identical-units", 1), seen("identical-units", 0), "victim"),
+        (seen("vanishing-gradient", 1), seen("identical-units", 0), "victim"),  # all weights are zero
+        (seen("vanishing-gradient", 0), seen("unscaled-input", 0), "origin"),
+        (seen("saturation", 1), seen("unscaled-input", 0), "victim"),
+        (seen("dead-layer", 0), seen("unscaled-input", 0), "victim"),  # the input comes before the first site
+        (seen("exploding-gradient", 1), seen("unscaled-input", 0), "victim"),
+        (seen("output-collapse", 2), seen("unscaled-input", 0), "origin"),  # the layers between are well
+        (seen("dead-layer", 1), seen("unscaled-input", 0), "origin"),
+        (seen("common-mode", 2), seen("unscaled-input", 0), "origin"),
+        (seen("common-mode", 0), seen("unscaled-input", 0), "victim"),  # a large mean
+        (seen("oversized-updates"), seen("unscaled-input", 0), "victim"),
+        (seen("identical-units", 0), seen("unscaled-input", 0), "origin"),
+        (seen("dead-layer", 0), seen("unscaled-input", 0, severity="note"), "origin"),
+        (seen("dead-layer", 1), fed(0.0, 300.0), "origin"),  # at the first step a relu shuts at any scale
+        (seen("dead-layer", 1, first_step=2), fed(0.0, 300.0), "victim"),  # steps as large as the input have shut it
+        (seen("dead-layer", 1, first_step=2), fed(0.0, 0.001), "origin"),
+        (seen("dead-units", 1), fed(300.0, 1.0), "victim"),  # beside such a mean all samples are alike
+        (seen("oversized-updates"), seen("identical-units", 0), "victim"),  # equal gradients add up
+        (seen("oversized-updates"), seen("identical-units", 0, first_step=3), "origin"),
+        (seen("oversized-updates"), seen("identical-units", 0, severity="warning"), "origin"),
     ],
 )
 def test_role_beside_one_other(later, cause, expected):
     assert role(later, cause) == expected
+
+
+def test_steps_that_an_explosion_made_too_large_do_not_explain_its_spread():
+    near, far, steps = (seen("exploding-gradient", 2, 1), seen("exploding-gradient", 0, 0), seen("oversized-updates"))
+    items = [near, far, steps]
+    assert [role_of(item, items, CHAIN) for item in items] == ["origin", "victim", "victim"]
+
+
+def test_what_an_input_breaks_at_the_first_site_explains_the_later_ones():
+    items = [seen("unscaled-input", 0), seen("dead-layer", 0), seen("output-collapse", 2)]
+    assert [role_of(item, items, CHAIN) for item in items] == ["origin", "victim", "victim"]
 
 
 def test_alone_everything_is_an_origin():
@@ -70,12 +123,11 @@ def test_among_any_observations_there_is_an_origin():
     """Following each victim to a cause must end somewhere: the causes form no circle."""
     rng = np.random.default_rng(0)
     slugs = [rule.slug for rule in RULES]
-    for _ in range(500):
-        chosen = {(rng.choice(slugs), int(rng.integers(4))) for _ in range(rng.integers(1, 6))}
-        items = [
-            seen(slug, None if BY_SLUG[slug].flow == "network" else site, int(rng.integers(3))) for slug, site in sorted(chosen)
-        ]
-        assert "origin" in [role_of(item, items) for item in items], items
+    for _ in range(3000):
+        chosen = {(rng.choice(slugs), int(rng.integers(4))) for _ in range(rng.integers(1, 8))}
+        placed = {slug: BY_SLUG[slug].flow not in ("network", "weights") for slug, _ in chosen}
+        items = [seen(slug, site if placed[slug] else None, int(rng.integers(3))) for slug, site in sorted(chosen)]
+        assert "origin" in [role_of(item, items, CHAIN) for item in items], items
 
 
 def roles_in(trace):
@@ -95,7 +147,7 @@ def test_a_dead_first_layer_makes_victims_of_the_later_ones():
 def test_output_collapse_and_its_prediction_at_one_site_are_both_origins():
     collapsed = {(name, 2): 1.0 for name in SHUT} | {("common_mode", 2): 11.0, ("gate_transmission", 2): 0.0}
     cut = {("weight_transmission", i): np.nan for i in range(2)} | {("gate_transmission", i): np.nan for i in range(2)}
-    still = {("update_to_weight", i): 0.0 for i in range(3)}
+    still = {(name, i): 0.0 for name in ("update_to_weight", "grad_to_weight", "grad_rms") for i in range(3)}
     assert roles_in(example(site=collapsed | cut, parameter=still, metric=0.1)) == {
         ("output-collapse", "3.shuts"): "origin",
         ("common-mode", "3.shuts"): "origin",

@@ -607,11 +607,18 @@ def test_a_second_run_into_the_same_folder_replaces_the_first(tmp_path):
     with gradscope.watch(model, optimizer, tmp_path, on_finding="ignore") as scope:
         assert not (tmp_path / "report.json").exists()
         assert not (tmp_path / TRACE).exists()
-        assert list((tmp_path / "tensorboard").rglob("events.*")) == []
+        assert event_sizes(tmp_path) == [0, 0]
         loop(model, optimizer, 4, scope)
     assert load_report(tmp_path).verdict != "sick"
     assert len(Trace.load(tmp_path / TRACE).steps) == 4
-    assert len(list((tmp_path / "tensorboard").rglob("events.*"))) == 2  # of the run, and of the diagnosis
+    assert [size > 0 for size in event_sizes(tmp_path)] == [False, False, True, True]  # of the run, and of the diagnosis
+    watched(steps=4, log_dir=tmp_path)
+    assert [size > 0 for size in event_sizes(tmp_path)] == [False, False, True, True]
+
+
+def event_sizes(folder):
+    """Of the event files; those of an earlier run are emptied, and gone at the next one."""
+    return sorted(file.stat().st_size for file in (folder / "tensorboard").rglob("events.*"))
 
 
 def test_what_others_wrote_into_the_folder_stays(tmp_path):

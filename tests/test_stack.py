@@ -5,6 +5,7 @@ import torch
 from networks import (
     INPUTS,
     OUTPUTS,
+    PlainShortcuts,
     class_data,
     member_weights,
     names,
@@ -207,6 +208,48 @@ def test_no_hidden_layer_is_a_stack_too():
     x = torch.randn(5, INPUTS)
     assert torch.allclose(network(x)[0], (x @ weight.T + bias).relu(), atol=1e-6)
     assert layer_seed(2, 0) != layer_seed(0, 2)
+
+
+SHORTCUTS = {
+    "all": stack(["relu", "tanh", "sigmoid", "none"], hidden=[8, 8, 8], residual=True),
+    "with norms": stack(["relu", "tanh", "relu", "none"], hidden=[8, 8, 8], residual=True, norm="batchnorm-all"),
+    "none": stack(["relu", "tanh", "sigmoid", "none"], hidden=[8, 8, 8]),
+    "by units": stack(["relu", ["tanh", "prelu"], "relu", "none"], hidden=[8, 8, 8], residual=True),
+}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_shortcuts_are_those_of_a_plain_network_whoever_stands_beside(optimizer):
+    training = Training(optimizer=optimizer, epochs=10, **OPTIMIZERS[optimizer])
+    data = class_data(dtype=torch.float64)
+    network = population(*SHORTCUTS.values()).double()
+    train(network, names(*SHORTCUTS), data, training, task_of(data, training))
+    network.eval()
+    for i, (name, described) in enumerate(SHORTCUTS.items()):
+        twin = plain_twin(described, 1).double()
+        plain = PlainShortcuts(twin, described) if described.residual else twin
+        train_alone(plain, data, training, 1, STEPS)
+        plain.eval()
+        noisy = optimizer != "sgd" and "batchnorm" in described.norms  # see assert_same
+        close(network(data.x_test)[i], plain(data.x_test), name, 1e-6 if noisy else 1e-10)
+    assert not torch.allclose(network(data.x_test)[0], network(data.x_test)[2])
+
+
+def test_a_shortcut_goes_around_hidden_layers_as_wide_as_the_one_before():
+    described = stack(["relu"] * 5, hidden=[8, 8, 4, 4], residual=True)
+    assert [described.has_shortcut(i) for i in range(5)] == [False, True, False, True, False]
+    assert not any(stack(["relu"] * 5, hidden=[8, 8, 4, 4]).has_shortcut(i) for i in range(5))
+
+
+def test_what_a_member_without_a_shortcut_gives_is_not_touched_by_an_infinite_input():
+    """Whoever has one beside it: nothing is multiplied by zero, which would make NaN of it."""
+    layer = population(SHORTCUTS["none"], SHORTCUTS["all"]).layers[1]
+    x = torch.full((2, 3, 8), torch.inf)
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+    without, with_one = layer(x)
+    assert torch.equal(without, torch.ones(3, 8)), "tanh of infinity"
+    assert torch.isinf(with_one).all()
 
 
 class Scaled(nn.Module):

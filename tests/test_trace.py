@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import trace as example
 
+from gradscope.diagnosis import diagnose
 from gradscope.errors import TraceError, WriteError
+from gradscope.rules.examples import example as ordinary
 from gradscope.trace import Site, Task, Trace
 
 
@@ -303,3 +305,37 @@ while True:
 def test_the_trace_needs_no_torch():
     process = run_python("import sys, gradscope.trace; print('torch' in sys.modules)")
     assert process.communicate()[0].strip() == "False"
+
+
+def test_what_later_versions_tell_more_is_read_back(path):
+    found = replace(
+        ordinary(network={"input_std": 7.0}),
+        frozen=("a.weight",),
+        unmeasured=("b.weight",),
+        detached=("detach@model.py:3",),
+        ungraded=("c.weight",),
+    )
+    sites = (replace(found.sites[0], feeds=(1, 2)), replace(found.sites[1], feeds=(), wants_gradient=False), found.sites[2])
+    replace(found, sites=sites).save(path)
+    back = Trace.load(path)
+    assert (back.frozen, back.unmeasured) == (found.frozen, found.unmeasured)
+    assert (back.detached, back.ungraded) == (found.detached, found.ungraded)
+    assert [(site.feeds, site.wants_gradient) for site in back.sites] == [((1, 2), True), ((), False), (None, True)]
+    assert back.network_statistics["input_std"].tolist() == [7.0] * len(back.steps)
+
+
+def test_a_trace_of_before_they_were_told_leaves_open_what_it_does_not_tell(path):
+    held = arrays(ordinary())
+    meta = json.loads(str(held["meta"]))
+    for name in ("frozen", "unmeasured", "detached", "ungraded"):
+        del meta[name]
+    meta["sites"] = [{"name": site["name"], "is_output": site["is_output"]} for site in meta["sites"]]
+    kept = {name: values for name, values in held.items() if not name.startswith(("network/", "site/identical"))}
+    path.parent.mkdir()
+    np.savez(path, **kept | {"meta": np.array(json.dumps(meta))})
+    back = Trace.load(path)
+    assert (back.network_statistics, back.frozen, back.detached, back.ungraded) == ({}, (), (), ())
+    assert [(site.feeds, site.wants_gradient) for site in back.sites] == [(None, None)] * 3
+    found = diagnose([back])
+    assert (found.verdict, found.findings) == ("healthy", [])
+    assert [item.rule for item in found.undecided] == ["identical-units", "unscaled-input"]

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,8 @@ class Toy:
     rule: str | None = None
     origin: str | None = None
     severity: str = "error"
+    rate: float = 1.0  # by which the learning rate is wrong
+    scale: float = 1.0  # and the input
 
 
 def layers(*activations: nn.Module) -> nn.Sequential:
@@ -92,6 +95,22 @@ def saturated() -> nn.Module:
     return network
 
 
+def filled(network: nn.Module, value: float) -> nn.Module:
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(value)
+    return network
+
+
+class Detached(Functional):
+    """The same layers, the second of which is cut from the loss, and by that the first."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second, third = self.hidden
+        x = F.relu(second(F.relu(first(x)))).detach()
+        return self.last(F.relu(third(x)))
+
+
 TOYS = {
     "healthy": Toy(relus),
     "layer 1 dead": Toy(lambda: killed(relus(), 1), "dead-layer", "1.relu"),
@@ -104,6 +123,11 @@ TOYS = {
     "layer 1 dead, in place": Toy(lambda: killed(relus(inplace=True), 1), "dead-layer", "1.relu"),
     "thirty relus": Toy(lambda: relus(30), "vanishing-gradient"),
     "layer 2 dead": Toy(lambda: killed(relus(), 2), "dead-layer", "3.relu"),
+    "weights of zero": Toy(lambda: filled(layers(nn.Tanh(), nn.Tanh()), 0), "identical-units", "1.tanh"),
+    "weights of a constant": Toy(lambda: filled(layers(nn.Sigmoid(), nn.Tanh()), 0.05), "identical-units", "1.sigmoid"),
+    "a layer detached": Toy(Detached, "frozen-weights", "relu@test_watch_toys.py:*#2"),
+    "learning rate x 100": Toy(relus, "oversized-updates", rate=100),
+    "input x 0.001": Toy(lambda: layers(nn.Tanh(), nn.Tanh()), "unscaled-input", "1.tanh", scale=0.001),
 }
 KILLED = [name for name in TOYS if "layer 1 dead" in name and not name.startswith("60") or name == "layer 2 dead"]
 DEEP = ["twelve sigmoids", "thirty relus"]  # too deep for the gradient to come through
@@ -138,12 +162,14 @@ def watched(name: str, seed: int, kind: str = "sgd") -> Outcome:
     torch.manual_seed(seed)
     network = toy.build()
     optimizer = OPTIMIZERS[kind](network.parameters())
+    for group in optimizer.param_groups:
+        group["lr"] *= toy.rate
     data = class_data(train=BATCH * STEPS // 2, inputs=INPUTS, classes=CLASSES, seed=seed)
     batches = list(zip(data.x_train.split(BATCH), data.y_train.split(BATCH), strict=True))
     with gradscope.watch(network, optimizer, on_finding="ignore") as scope:
         for x, y in batches * 2:
             optimizer.zero_grad()
-            loss = F.cross_entropy(network(x), y)
+            loss = F.cross_entropy(network(toy.scale * x), y)
             loss.backward()
             optimizer.step()
             scope.log(loss=loss)
@@ -261,3 +287,19 @@ def test_thirty_relus_pass_on_little_more_than_their_biases(seed):
     assert 2 < outcome.place(origin) < 8
     constant = {outcome.place(finding) for finding in outcome.findings if finding.rule == "common-mode"}
     assert constant == {*range(outcome.place(origin), len(outcome.sites))}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_steps_that_are_too_large_explain_what_dies_of_them(seed):
+    outcome = watched("learning rate x 100", seed)
+    assert {finding.rule for finding in outcome.findings if finding.role == "origin" and finding.severity == "error"} == {
+        "oversized-updates"
+    }
+    assert [finding for finding in outcome.findings if finding.role == "victim" and finding.severity == "error"]
+
+
+def test_the_place_of_a_detach_is_named():
+    (finding,) = [finding for finding in watched("a layer detached", 0).findings if finding.rule == "frozen-weights"]
+    assert finding.evidence["parameters"] == ["hidden.0.weight", "hidden.1.weight"]
+    line = int(finding.cause.partition("test_watch_toys.py:")[2].partition(":")[0])
+    assert ".detach()" in Path(__file__).read_text().splitlines()[line - 1]

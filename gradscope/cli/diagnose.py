@@ -14,9 +14,12 @@ import click
 @click.option("--download", is_flag=True, help="Download a data set that is absent.")
 @click.option("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--seeds", metavar="N", type=int, help="Number of seeds.")
+@click.option("--most-seeds", metavar="N", type=int, help="Go on to so many seeds with fixes whose verdict is open.")
 @click.option("--epochs", metavar="N", type=int, help="Number of epochs.")
-@click.option("--steps", metavar="N", type=click.IntRange(min=1), help="At most so many training steps.")
-@click.option("--fixes", metavar="LIST", help="Fixes to try, comma-separated, or none.")
+@click.option("--steps", metavar="N", type=click.IntRange(min=1), help="At most so many training steps, also to find causes.")
+@click.option("--fixes", metavar="LIST", help="Fixes to try, comma-separated, or auto, or none.")
+@click.option("--causes/--no-causes", default=True, show_default=True,
+              help="Find causes by intervention: train again with one thing changed at a time.")  # fmt: skip
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
               help="Folder for runs; each makes a folder of its own below.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
@@ -24,7 +27,8 @@ import click
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar; print the verdict's line only.")
 def diagnose(
     recipe: Path, data: str | None, data_dir: Path | None, download: bool, device: str | None, seeds: int | None,
-    epochs: int | None, steps: int | None, fixes: str | None, out: Path, form: str, allow_code: bool, quiet: bool,
+    most_seeds: int | None, epochs: int | None, steps: int | None, fixes: str | None, causes: bool, out: Path, form: str,
+    allow_code: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Train RECIPE under the recorder, say where and why its gradient dies, and prove which fix works.
 
@@ -39,7 +43,9 @@ def diagnose(
     from gradscope.recipe_file import load_single
     from gradscope.report import Report
 
-    chosen = replace(load_single(recipe), data=data, seeds=seeds, epochs=epochs, device=device, fixes=_fix_list(fixes))
+    chosen = replace(
+        load_single(recipe), data=data, seeds=seeds, most_seeds=most_seeds, epochs=epochs, device=device, fixes=_fix_list(fixes)
+    )
     if chosen.needs_code and not allow_code:
         named, where = chosen.needs_code[0]
         raise CodeError(f"{where}: '{named}' runs code of its own; read it, then add --allow-code")
@@ -60,7 +66,10 @@ def diagnose(
     failure: WriteError | None = None
     with stop_on_interrupt() as stop, training_progress(total, enabled=False if quiet else None) as advance:
         options = (*(["--data-dir", str(data_dir)] if data_dir else []), *(["--allow-code"] if allow_code else []))
-        conditions = Conditions(place, folder, steps, allow_code, lambda n: advance(n), lambda: stop[0], options)
+        conditions = Conditions(
+            place, folder, steps, allow_code, lambda n: advance(n), lambda: stop[0], causes, options,
+            more_planned=lambda n: advance(0, more=n), doing=lambda text: advance(0, text),
+        )  # fmt: skip
         try:
             report = run_trial(chosen, samples, conditions)
         except WriteError as error:
@@ -84,7 +93,7 @@ def diagnose(
     return EXIT_CANNOT_JUDGE if report.verdict == "undecided" else EXIT_DONE
 
 
-def _fix_list(text: str | None) -> list[str] | None:
-    if text is None:
-        return None
+def _fix_list(text: str | None) -> list[str] | str | None:
+    if text is None or text.strip() == "auto":
+        return text and text.strip()
     return [] if text.strip() == "none" else [name.strip() for name in text.split(",") if name.strip()]

@@ -18,27 +18,37 @@ if TYPE_CHECKING:
 
 MAKES_ONE = "`gradscope diagnose RECIPE` makes one, or gradscope.watch(model, optimizer, log_dir); name a sweep itself"
 FILES = ("report.json", "watch.json")
+HTML, HTML_NAME = "html", "report.html"
 DEPTHS = ("*", "*/*")  # where runs lie below a folder of runs: runs/<recipe>/<run>
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True, help="How to print it.")
-def report(run: Path, form: str) -> int:
+@click.option("--format", "form", type=click.Choice([*FORMATS, HTML]), default="text", show_default=True,
+              help="text, json and markdown are printed; html is one file to open in a browser, RUN/report.html.")  # fmt: skip
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write it there; - stands for the terminal.")
+def report(run: Path, form: str, out: Path | None) -> int:
     """Show the diagnosis of RUN again, or the table of a sweep.
 
     RUN is a run's folder, the log_dir of a gradscope.watch, a report.json, or a folder above runs: then the newest of them is
     shown. Of a sweep it is the folder, or its results.json.
     """
+    from gradscope.cli import EXIT_CANNOT_JUDGE, EXIT_DONE
+
     if _is_sweep(run):
-        return _show_sweep(run, form)
+        _put_sweep(run, form, out)
+        return EXIT_DONE
     found = _run_of(run)
     if found not in (run, run.parent):
         click.echo(f"gradscope: showing the newest run, {found}", err=True)
-    from gradscope.cli import EXIT_CANNOT_JUDGE, EXIT_DONE
-
     saved = _report_of(found)
-    show(saved, form, found)
+    if form == HTML:
+        from gradscope.renderers.html_report import html_of_run, traces_in
+
+        folder = found if found.is_dir() else found.parent
+        _deliver(lambda: html_of_run(saved, traces_in(folder)), out or folder / HTML_NAME)
+    else:
+        _deliver(lambda: _text_of(saved, form, found), out)
     return EXIT_CANNOT_JUDGE if saved.verdict == "undecided" else EXIT_DONE
 
 
@@ -49,13 +59,39 @@ def _is_sweep(path: Path) -> bool:
     return path.name == FILE_NAME if path.is_file() else (path / FILE_NAME).is_file() and not _is_run(path)
 
 
-def _show_sweep(path: Path, form: str) -> int:
-    from gradscope.cli import EXIT_DONE
-    from gradscope.cli.sweep_table import table_of
+def _put_sweep(path: Path, form: str, out: Path | None) -> None:
     from gradscope.sweep_report import load_result
 
-    put(table_of(load_result(path), form, path if path.is_dir() else path.parent))
-    return EXIT_DONE
+    folder = path if path.is_dir() else path.parent
+    result = load_result(path)
+    if form == HTML:
+        from gradscope.renderers.html_report import html_of_sweep
+
+        _deliver(lambda: html_of_sweep(result), out or folder / HTML_NAME)
+        return
+    if form == "markdown":
+        from gradscope.renderers.sweep_markdown import sweep_markdown
+
+        _deliver(lambda: sweep_markdown(result), out)
+        return
+    from gradscope.cli.sweep_table import table_of
+
+    _deliver(table_of(result, form, folder), out)
+
+
+def _deliver(make: Callable[[], str], out: Path | None) -> None:
+    """Print a text, or write it to a file and print its path.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    if out is None or str(out) == "-":
+        put(make)
+        return
+    from gradscope.run_folder import write_text
+
+    write_text(out, make())
+    put(lambda: f"{out}\n")
 
 
 def show(report: Report, form: str, run_folder: Path | None) -> None:
@@ -72,12 +108,20 @@ def put(make: Callable[[], str]) -> None:
     if sys.stdout is None:  # closed by who started us
         return
     try:
-        sys.stdout.write(make())
+        _write(make())
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's last flush fails loudly
         if not isinstance(error, BrokenPipeError):
             raise WriteError(f"standard output: cannot be written: {error.strerror}") from error
+
+
+def _write(text: str) -> None:
+    """Write a text on stdout; what its encoding does not have (Markdown, HTML) goes out in UTF-8 as a whole."""
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:
+        sys.stdout.buffer.write(text.encode())
 
 
 def _text_of(report: Report, form: str, run_folder: Path | None) -> str:

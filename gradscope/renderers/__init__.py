@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 FORMATS = {
     "text": "gradscope.renderers.console:ConsoleRenderer",
     "json": "gradscope.renderers.json:JsonRenderer",
+    "markdown": "gradscope.renderers.markdown:MarkdownRenderer",
 }
 
 

@@ -20,7 +20,7 @@ from gradscope.renderers.console_fixes import fix_notes, fix_table
 from gradscope.renderers.console_page import Page
 from gradscope.renderers.console_waterfall import bars_text, chosen, waterfall_picture
 from gradscope.renderers.verdict import headline, remedy
-from gradscope.renderers.wording import basis, counted, is_watched, origins, seeds_of
+from gradscope.renderers.wording import basis, confidences, counted, is_watched, origins, seeds_of
 from gradscope.report import Report
 
 INDENT = 2
@@ -77,6 +77,9 @@ def _verdict(report: Report, page: Page) -> Iterator[RenderableType]:
     found = remedy(report)
     if found:
         yield page.labelled("FIX ", "bold green" if report.recommended else "bold", page.text(found))
+    if report.hint:
+        yield page.labelled("CODE", "bold", page.text("in a loop of your own"))
+        yield from (page.text(f"{' ' * 6}{line}") for line in report.hint.splitlines())
     met = report.expectation.met
     if met is not None:
         expected = f"the recipe expects {', '.join(report.expectation.expected) or 'healthy'}"
@@ -96,7 +99,7 @@ def _sections(report: Report, page: Page) -> Iterator[tuple[str, Iterable[Render
     if report.fixes:
         metric = report.control.metric if report.control else "metric"
         title = f"FIXES, {metric} on the test samples over {counted(seeds_of(report), 'seed')}"
-        level = f"{100 * report.fixes[0].confidence:g} % interval of the effect"
+        level = confidences(report)
         method = f"{level}: {report.setting.interval_method}" if report.setting.interval_method else level
         yield title, [fix_table(report, page), *fix_notes(report, page), page.text(method, "dim")]
     yield "WHAT THIS RESTS ON", _basis(report, page)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.padding import Padding
 from rich.text import Text
 
+from gradscope.renderers.console_causes import cause_blocks
 from gradscope.renderers.console_page import Page
 from gradscope.renderers.wording import counted, evidence, listed, origins, place, places, standing, victims
 from gradscope.report import Finding, Hypothesis, Report, Severity
@@ -22,7 +23,11 @@ def finding_blocks(report: Report, page: Page) -> Iterator[Padding | Text]:
     starts = origins(report)
     causes: set[str] = set()
     for finding in starts[:MOST_IN_DETAIL]:
-        yield from _origin(finding, report, page, cause="as above" if finding.cause in causes else finding.cause)
+        is_new = finding.cause not in causes
+        yield from _origin(finding, report, page, cause=_cause(finding) if is_new else "as above")
+        if finding.tested and is_new:
+            for block in cause_blocks(finding.tested, page):
+                yield Padding(block, (0, 0, 0, 4))
         causes.add(finding.cause)
     rest = starts[MOST_IN_DETAIL:]
     if rest:
@@ -58,6 +63,14 @@ def _origin(finding: Finding, report: Report, page: Page, *, cause: str) -> Iter
     for label, text in (("", finding.text), ("Cause: ", finding.cause and cause), (numbers, evidence(finding.evidence))):
         if text:
             yield _indented(Text.assemble((label, "dim"), page.clean(text)), 4)
+
+
+def _cause(finding: Finding) -> str:
+    """Return the cause, without the numbers that stand below it anyway."""
+    found = finding.tested
+    if found and found.cause and found.interventions:
+        return f"{found.cause}, by intervention: see below"
+    return finding.cause.removeprefix("cause ")  # not established: the label has that word
 
 
 def _victims(group: list[Finding], report: Report, page: Page) -> Text:

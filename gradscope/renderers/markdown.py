@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import final
 
+from gradscope.cause_text import back, mean, percent, what_was_done
 from gradscope.renderers.base import Renderer
 from gradscope.renderers.picture import caption, finite, left_behind, missing
 from gradscope.renderers.verdict import headline, remedy
 from gradscope.renderers.wording import (
     basis,
+    confidences,
     decimals,
     evidence,
     fixed,
@@ -20,10 +22,12 @@ from gradscope.renderers.wording import (
     number,
     origins,
     place,
+    placebo_text,
     places,
+    verdict_word,
     victims,
 )
-from gradscope.report import Report, Waterfall
+from gradscope.report import Finding, Report, Waterfall
 
 HOLDS = {True: "holds", False: "does not hold", None: "cannot be told"}
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
@@ -54,6 +58,8 @@ def _body(report: Report) -> Iterator[str]:
     found = remedy(report)
     if found:
         yield f"**Fix:** {plain(found)}"
+    if report.hint:
+        yield "\n".join(f"    {line}" for line in report.hint.splitlines())
     if report.findings:
         yield "## Findings"
         yield from _findings(report)
@@ -92,10 +98,29 @@ def _findings(report: Report) -> Iterator[str]:
         ]
         yield _table(["origin", "rule", "site", "severity", *seeds, "first step", "evidence"], rows)
         yield "\n".join(f"* {plain(f'{place(f)}: {f.text}. Cause: {f.cause}')}" for f in starts)
+        yield from _tried(starts)
     groups = victims(report)
     if groups:
         rows = [[g[0].code, g[0].rule, places(g, 12), g[0].severity] for g in groups]
         yield _table(["victim", "rule", "where", "severity"], rows)
+
+
+def _tried(starts: Sequence[Finding]) -> Iterator[str]:
+    """Yield a table of interventions for each place at which causes were tested."""
+    for found in {f.tested.site: f.tested for f in starts if f.tested and f.tested.interventions}.values():
+        yield f"### Cause at {plain(found.site)}: {plain(found.cause or f'not established, {found.reason}')}"
+        rows = [
+            [
+                what_was_done(one),
+                percent(one.reached),
+                f"{mean(one.loss):.3g}" if one.loss else "",
+                f"{one.lower_in} of {len(one.loss)}" if one.loss else "",
+                back(one),
+            ]
+            for one in found.interventions
+        ]
+        title = f"{found.steps} steps from step {found.begin}"
+        yield _table([title, "gradient to", "loss", "seeds with a lower loss", ""], rows)
 
 
 def _fixes(report: Report) -> str:
@@ -105,9 +130,11 @@ def _fixes(report: Report) -> str:
     for fix in report.fixes:
         effect = fixed(fix.effect, digits, sign=True)
         cost = "" if fix.cost is None else f"{fix.cost:.2f}x"
-        rows.append([fix.fix, fixed(fix.mean, digits), effect, interval(fix, digits), fix.verdict, cost])
-    level = f"{100 * report.fixes[0].confidence:g} % interval"
-    return _table(["arm", control.metric if control else "mean", "effect", level, "verdict", "cost"], rows)
+        rows.append([fix.fix, fixed(fix.mean, digits), effect, interval(fix, digits), verdict_word(fix), cost])
+    table = _table(["arm", control.metric if control else "mean", "effect", "interval", "verdict", "cost"], rows)
+    placebo = placebo_text(report)
+    lines = [plain(confidences(report)), *([] if placebo is None else [plain(f"placebo: {placebo}")])]
+    return "\n\n".join([table, *lines])
 
 
 def _waterfall(waterfall: Waterfall) -> str:

@@ -73,6 +73,9 @@ def caption(waterfall: Waterfall, *, at_input: bool = True) -> str:
         where = f"; it fades little by little over {last + 1} stages"
     if last < len(left) - 1:
         where += "; nearer to the input none was seen"
+    if end > 1:
+        where = where.replace("; lost at", "; on the way most is lost at")
+        return f"at {place} the gradient is {end:.2g} times that at the loss{where}"
     return f"{end:.2g} of the gradient is left at {place}{where}" if end else f"no gradient reaches {place}{where}"
 
 

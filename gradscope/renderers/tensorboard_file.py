@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
@@ -23,12 +23,16 @@ class EventFile:
 
     It is open only while it is written: no handle is held between flushes (a sweep has thousands of runs), no thread runs, and
     what was appended is with the operating system when `append` returns, so that a killed process loses nothing of it.
+
+    A file that `restarts` its folder stands in place of what was written there before, from its own first step on.
     """
 
-    def __init__(self, folder: Path) -> None:
-        name = f"events.out.tfevents.{time.time_ns() // 10**9}.{socket.gethostname()}.{os.getpid()}.{time.time_ns() % 10**9}"
+    def __init__(self, folder: Path, *, restarts: bool = False) -> None:
+        second, rest = divmod(time.time_ns(), 10**9)  # TensorBoard reads a folder's files in the order of their names
+        name = f"events.out.tfevents.{second}.{socket.gethostname()}.{os.getpid()}.{rest:09}"
         self.path = folder / name
         self._length = 0
+        self._restarts = restarts
 
     def append(self, summaries: Iterable[tuple[int, Summary]]) -> None:
         """Write (step, summary) pairs, one event each.
@@ -37,15 +41,22 @@ class EventFile:
         """
         buffer = io.BytesIO()
         writer = RecordWriter(buffer)
-        now = time.time()
+        now, first = time.time(), None
         for step, summary in summaries:
             writer.write(Event(wall_time=now, step=step, summary=summary).SerializeToString())
-        if not buffer.tell():
-            return
-        header = io.BytesIO()
-        if not self._length:
-            RecordWriter(header).write(Event(wall_time=now, file_version=FORMAT).SerializeToString())
-        self._write(header.getvalue() + buffer.getvalue())
+            first = step if first is None else min(first, step)
+        if first is not None:
+            self._write((b"" if self._length else self._header(now, first)) + buffer.getvalue())
+
+    def _header(self, now: float, first: int) -> bytes:
+        """Return the file's begin; TensorBoard drops what it has from the step of a second START on."""
+        buffer = io.BytesIO()
+        writer = RecordWriter(buffer)
+        writer.write(Event(wall_time=now, file_version=FORMAT).SerializeToString())
+        if self._restarts:
+            start = SessionLog(status=SessionLog.START)
+            writer.write(Event(wall_time=now, step=first, session_log=start).SerializeToString())
+        return buffer.getvalue()
 
     def _write(self, data: bytes) -> None:
         try:

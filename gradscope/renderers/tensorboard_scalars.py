@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from gradscope.trace import FloatArray, Trace
 
 DENSE_STEPS = 100  # losses at the start that are all written: collapse happens there
+MOST_SITES, MOST_PARAMETERS = 24, 60  # with charts of their own; more are unreadable there, and the Gradscope tab has them
 MOST_LOSSES = 500  # points per run: more than a chart has columns to tell apart, and each is an event to write
 
 WATCHED = "run"  # the arm of a loop of the user's own
@@ -17,13 +18,12 @@ WATCHED = "run"  # the arm of a loop of the user's own
 Scalar = tuple[str, float]
 
 
-def record_scalars(trace: Trace, after: int) -> Iterator[tuple[int, list[Scalar]]]:
-    """Yield (step, scalars) for each record of a step beyond `after`; values that are not finite are left out.
+def record_scalars(trace: Trace, first: int, by_site: Mapping[str, FloatArray]) -> Iterator[tuple[int, list[Scalar]]]:
+    """Yield (step, scalars) for each record from number `first` on; values that are not finite are left out.
 
-    Not from a number of records on: a long run lets earlier ones go.
+    `by_site` are the statistics of all sites at these records, as `site_statistics` returns them.
     """
-    first = int(np.searchsorted(trace.steps, after, side="right"))
-    columns = [(tag, values.tolist()) for tag, values in _columns(trace, first)]
+    columns = [(tag, values.tolist()) for tag, values in _columns(trace, first, by_site)]
     for i, step in enumerate(trace.steps[first:].tolist()):
         yield step, [(tag, values[i]) for tag, values in columns if math.isfinite(values[i])]
 
@@ -82,43 +82,32 @@ def share_at_input(trace: Trace, first: int = 0) -> FloatArray:
     return np.where((passes == 0).any(1), 0.0, passes.prod(1))
 
 
-def _columns(trace: Trace, first: int) -> Iterator[tuple[str, FloatArray]]:
-    """Yield (tag, values per record): the aggregates, then everything by site and by parameter."""
+def _columns(trace: Trace, first: int, by_site: Mapping[str, FloatArray]) -> Iterator[tuple[str, FloatArray]]:
+    """Yield (tag, values per record): the aggregates, then those by site and by parameter where they are few."""
+    yield from _aggregates(trace, first, by_site)
+    if len(trace.sites) <= MOST_SITES:
+        for name, values in by_site.items():
+            yield from ((f"site/{site.name}/{name}", values[:, i]) for i, site in enumerate(trace.sites))
+    if len(trace.parameters) <= MOST_PARAMETERS:
+        for name, values in trace.parameter_statistics.items():
+            yield from ((f"parameter/{p}/{name}", values[first:, i]) for i, p in enumerate(trace.parameters))
+
+
+def _aggregates(trace: Trace, first: int, by_site: Mapping[str, FloatArray]) -> Iterator[tuple[str, FloatArray]]:
     yield "gradient/share_at_input", share_at_input(trace, first)
     yield "gradient/at_output", trace.output_grad_norm[first:]
-    for name, tag in (("gate_transmission", "gradient/smallest_gate"), ("weight_transmission", "gradient/smallest_weight")):
-        if name in trace.site_statistics:
-            yield tag, _over(np.fmin, trace.site_statistics[name][first:])
-    dead = [_dead(values[first:]) for values in trace.unit_statistics.get("closed_frac", ())]
-    saturated: list[FloatArray] = []
-    for name, per_site in trace.unit_statistics.items():
-        means = [_mean(values[first:]) for values in per_site]
-        saturated = means if name == "saturated_frac" else saturated
-        yield from ((f"site/{site.name}/{name}", mean) for site, mean in zip(trace.sites, means, strict=True))
-    for tag, values in (("units/largest_dead_frac", dead), ("units/largest_saturated_frac", saturated)):
-        if values:
-            yield tag, _over(np.fmax, np.stack(values, 1))
-    yield from ((f"site/{site.name}/dead_frac", values) for site, values in zip(trace.sites, dead, strict=False))
-    for name, by_site in trace.site_statistics.items():
-        yield from ((f"site/{site.name}/{name}", by_site[first:, i]) for i, site in enumerate(trace.sites))
-    for name, by_parameter in trace.parameter_statistics.items():
-        if name == "update_to_weight":
-            yield "updates/smallest_to_weight", _over(np.fmin, by_parameter[first:])
-            yield "updates/largest_to_weight", _over(np.fmax, by_parameter[first:])
-        yield from ((f"parameter/{p}/{name}", by_parameter[first:, i]) for i, p in enumerate(trace.parameters))
-
-
-def _mean(values: FloatArray) -> FloatArray:
-    """Return the mean over the last axis of what is not NaN; NaN where nothing is left."""
-    known = ~np.isnan(values)
-    count = known.sum(-1)
-    total = np.where(known, values, 0.0).sum(-1, dtype=np.float64)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _dead(closed: FloatArray) -> FloatArray:
-    """Return the share of units that are closed for every sample of the record."""
-    return _mean(np.where(np.isnan(closed), np.nan, closed == 1))
+    for name, tag, ufunc in (
+        ("gate_transmission", "gradient/smallest_gate", np.fmin),
+        ("weight_transmission", "gradient/smallest_weight", np.fmin),
+        ("dead_frac", "units/largest_dead_frac", np.fmax),
+        ("saturated_frac", "units/largest_saturated_frac", np.fmax),
+    ):
+        if trace.sites and name in by_site:
+            yield tag, _over(ufunc, by_site[name])
+    updates = trace.parameter_statistics.get("update_to_weight")
+    if updates is not None:
+        yield "updates/smallest_to_weight", _over(np.fmin, updates[first:])
+        yield "updates/largest_to_weight", _over(np.fmax, updates[first:])
 
 
 def _over(ufunc: np.ufunc, values: FloatArray) -> FloatArray:

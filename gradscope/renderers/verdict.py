@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from gradscope.cause_text import is_cut_short
 from gradscope.renderers.wording import (
     counted,
     decimals,
+    effect_text,
     fixed,
     in_seeds,
     interval,
     is_watched,
+    left_open,
     listed,
     origins,
     place,
+    remains,
     standing,
     unseen,
+    verdict_word,
 )
 from gradscope.report import Finding, FixOutcome, Report
 
@@ -23,15 +28,19 @@ def headline(report: Report) -> str:
     text = {"sick": _sick, "healthy": _healthy, "undecided": _undecided}[report.verdict](report)
     if not report.interrupted:
         return text
+    if is_cut_short(report.findings):
+        return f"{text}; interrupted in the search for causes"
     setting = report.setting
     reached = f" after {counted(setting.steps, 'step')}" if setting.steps else ""
     if setting.planned_steps:
+        if setting.steps >= setting.planned_steps:
+            return f"{text}; interrupted after the control's training"
         reached = f" after {setting.steps} of {setting.planned_steps} steps"
     return f"{text}; interrupted{reached}: this is about what was done until then"
 
 
 def remedy(report: Report) -> str | None:
-    """Return what the trial of fixes proved, in one sentence; None where there is nothing to cure and nothing was tried.
+    """Return what the trial of fixes proved, or what is promising; None where there is nothing to cure and nothing was tried.
 
     Of a watched loop, in which nothing can be tried, what the rule's page names.
     """
@@ -43,9 +52,8 @@ def remedy(report: Report) -> str | None:
     if not report.fixes:
         return "no fix was tried" if report.verdict == "sick" else None
     digits = decimals(report)
-    tried = [
-        f"{fix.fix} {fix.verdict} ({fixed(fix.effect, digits, sign=True)} {interval(fix, digits)})" for fix in report.fixes
-    ]
+    effects = [f"{fixed(fix.effect, digits, sign=True)} {interval(fix, digits)}" for fix in report.fixes]
+    tried = [f"{fix.fix} {verdict_word(fix)} ({effect})" for fix, effect in zip(report.fixes, effects, strict=True)]
     return f"no fix is proved to work: {listed(tried)}"
 
 
@@ -96,18 +104,9 @@ def _undecided(report: Report) -> str:
 
 
 def _works(report: Report, fix: FixOutcome) -> str:
-    digits = decimals(report)
     verb = "cures it" if fix.cleared and not fix.remaining else "helps"
-    parts = [f"{fix.fix} {verb}:"]
-    if report.control is not None:
-        metric = f"{report.control.metric} {fixed(report.control.mean, digits)} -> {fixed(fix.mean, digits)},"
-        parts.append(metric)
-    parts.append(f"{fixed(fix.effect, digits, sign=True)} {interval(fix, digits)}")
-    if fix.interval is not None:
-        parts[-1] += f" ({100 * fix.confidence:g} %)"
-    if report.control is not None and len(report.control.values) == len(fix.values):
-        better = sum(after > before for before, after in zip(report.control.values, fix.values, strict=True))
-        parts[-1] += f", better in {better} of {counted(len(fix.values), 'seed')}"
-    if fix.remaining:
-        parts[-1] += f"; {listed(fix.remaining, 3)} remains"
-    return " ".join(parts)
+    metric = f"{report.control.metric} " if report.control else ""
+    if fix.verdict != "works":
+        return f"to try: {fix.fix}, {metric}{effect_text(fix, report)}; {left_open(fix) or 'not proven'}"
+    text = f"{fix.fix} {verb}: {metric}{effect_text(fix, report)}"
+    return f"{text}; {remains(fix.remaining, 3)}" if fix.remaining else text

@@ -56,6 +56,75 @@ def interval(fix: FixOutcome, digits: int = 2) -> str:
     return "no interval" if fix.interval is None else f"[{', '.join(fixed(end, digits) for end in fix.interval)}]"
 
 
+def effect_text(fix: FixOutcome, report: Report) -> str:
+    """Return what a fix did: the metric before and after, the effect with its interval, in how many seeds, at which cost."""
+    digits = decimals(report)
+    control = report.control
+    before = fix.control_mean if fix.control_mean is not None or control is None else control.mean
+    means = "" if before is None else f"{fixed(before, digits)} -> {fixed(fix.mean, digits)}"
+    parts = [means, f"{fixed(fix.effect, digits, sign=True)} {interval(fix, digits)}", better_in(fix, report)]
+    parts.append("" if fix.cost is None else f"cost {fix.cost:.2f}")
+    return ", ".join(part for part in parts if part)
+
+
+def better_in(fix: FixOutcome, report: Report) -> str:
+    """Return in how many seeds a fix scored more than the control; empty where that is not known."""
+    better, seeds = fix.better_in, len(fix.values)
+    if better is None and report.control is not None and len(report.control.values) == seeds:
+        better = sum(after > before for before, after in zip(report.control.values, fix.values, strict=True))
+    return "" if better is None else f"better in {better} of {counted(seeds, 'seed')}"
+
+
+def verdict_word(fix: FixOutcome) -> str:
+    """Return a verdict as it is read: what is inconclusive is not proven, which is not to say that it has no effect.
+
+    Of one that is proved to be better, and leaves all that was found, it is the cure that is missing.
+    """
+    if fix.verdict != "inconclusive":
+        return fix.verdict
+    is_better = fix.interval is not None and fix.interval[0] >= 0 and fix.interval[1] > 0
+    return "no cure" if is_better else "not proven"
+
+
+def remains(rules: Sequence[str], most: int | None = None) -> str:
+    """Return that findings are still there, empty for none.
+
+    >>> remains(["saturation"]), remains(["common-mode", "output-collapse"])
+    ('saturation remains', 'common-mode, output-collapse remain')
+    """
+    if not rules:
+        return ""
+    return f"{listed(rules, most) if most else listed(rules)} {'remains' if len(rules) == 1 else 'remain'}"
+
+
+def left_open(fix: FixOutcome) -> str:
+    """Return why a fix is not proven whose runs are all that one could wish for: how many might fail; empty for any other."""
+    share, most = fix.undone_by, fix.failed_up_to
+    if fix.verdict != "inconclusive" or not fix.differs or fix.effect <= 0 or share is None or most is None or share >= most:
+        return ""
+    failed = f"{fix.failed} of its {counted(len(fix.values), 'run')} failed, so that up to {100 * most:.0f} % may"
+    return f"not proven on average: {failed}, and {100 * share:.0f} % would undo the gain"
+
+
+def confidences(report: Report) -> str:
+    """Return which confidence each interval has, each by itself."""
+    groups: dict[float, list[str]] = {}
+    for fix in (*report.fixes, *([report.placebo] if report.placebo else [])):
+        groups.setdefault(fix.confidence, []).append(fix.fix)
+    if len(groups) == 1:
+        return f"{100 * next(iter(groups)):.4g} % interval of the effect"
+    return "intervals of the effect: " + ", ".join(f"{100 * c:.4g} % for {listed(names)}" for c, names in groups.items())
+
+
+def placebo_text(report: Report) -> str | None:
+    """Return what became of a change that changes nothing; None where none was trained."""
+    fix = report.placebo
+    if fix is None:
+        return None
+    digits = decimals(report)
+    return f"{fixed(fix.effect, digits, sign=True)} {interval(fix, digits)}, {verdict_word(fix)}; {fix.summary}"
+
+
 def listed(items: Sequence[object], most: int = MOST_ITEMS) -> str:
     """Join items with commas and count those that are left out.
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from gradscope.report import Evidence, Severity
 from gradscope.trace import Trace
 
-Flow = Literal["forward", "backward", "network"]
+Flow = Literal["forward", "backward", "weights", "network"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Rule(ABC):
     code: ClassVar[str]
     flow: ClassVar[Flow]
     """Which way the failure spreads: forward from a layer that no longer depends on the input, backward from a place where
-    the gradient is lost, or a symptom of the whole network."""
+    the gradient is lost, from weights into all that is computed with them later, or a symptom of the whole network."""
     steps_needed: ClassVar[int | None] = None
     """Training steps after which "healthy" may be relied on, and so for how long `gradscope check` trains where the rule is
     expected; None for the whole training. Step 0 alone is 1. Under the default schedule at a batch size of 32 a unit counts as

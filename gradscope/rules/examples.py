@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from gradscope.rules.flow import MEASURED
-from gradscope.trace import PARAMETER_STATISTICS, SITE_STATISTICS, UNIT_STATISTICS, FloatArray, Site, Task, Trace
+from gradscope.trace import (
+    NETWORK_STATISTICS,
+    PARAMETER_STATISTICS,
+    SITE_STATISTICS,
+    UNIT_STATISTICS,
+    FloatArray,
+    Site,
+    Task,
+    Trace,
+)
 
 RECORDS = 20
 SAMPLES = 32
@@ -28,6 +38,9 @@ ORDINARY: Mapping[str, float] = {
     "update_to_weight": 0.001,
     "nonpositive_weight_frac": 0.5,
     "remaining": 0.3,
+    "identical_frac": 0.0,
+    "input_mean": 0.1,
+    "input_std": 1.0,
 }
 
 Value = float | Sequence[float] | FloatArray
@@ -44,6 +57,7 @@ def example(
     task: Task | None = None,
     site: Mapping[tuple[str, int], Value] | None = None,
     parameter: Mapping[tuple[str, int], Value] | None = None,
+    network: Mapping[str, Value] | None = None,
 ) -> Trace:
     """Return an ordinary trace with some values changed.
 
@@ -58,9 +72,16 @@ def example(
         site: (statistic, site) -> a value, one per unit, or an array [record, unit]; site statistics one per record. A trace
             has measured values of `remaining` only where one is given.
         parameter: (statistic, parameter) -> a value or one per record.
+        network: statistic -> a value or one per record.
     """
     sites = tuple(
-        Site(f"{i}.{kind}", _mask(kind in ("shuts", "both")), _mask(kind in ("saturates", "both")), output and i == len(kinds))
+        Site(
+            f"{i}.{kind}",
+            _mask(kind in ("shuts", "both")),
+            _mask(kind in ("saturates", "both")),
+            output and i == len(kinds),
+            wants_gradient=True,
+        )
         for i, kind in enumerate(kinds, start=1)
     )
     steps = np.arange(first_step, first_step + records)
@@ -85,7 +106,10 @@ def example(
         loss=np.empty(0, np.float32) if loss is None else _filled((first_step + records,), loss),
         evaluation_steps=evaluations,
         evaluation_metric=_filled((len(evaluations),), metric),
-        evaluation_loss=np.ones(len(evaluations), np.float32),
+        evaluation_loss=np.full(len(evaluations), 1.0 if loss is None else np.ravel(loss)[0], np.float32),
+        network_statistics={
+            name: _filled((records,), (network or {}).get(name, ORDINARY[name])) for name in NETWORK_STATISTICS
+        },
         task=task or Task("accuracy", 0.1, 360, 10, SAMPLES * 2, first_step + records),
     )
 
@@ -101,3 +125,10 @@ def _filled(shape: tuple[int, ...], value: Value) -> FloatArray:
 def _columns(name: str, records: int, places: int, changed: Mapping[tuple[str, int], Value]) -> FloatArray:
     columns = [_filled((records,), changed.get((name, i), ORDINARY[name])) for i in range(places)]
     return np.stack(columns, axis=1) if columns else np.empty((records, 0), np.float32)
+
+
+def untested(trace: Trace) -> Trace:
+    """Return a trace as of a loop that logs no metric."""
+    nothing = np.empty(0, np.float32)
+    steps = np.empty(0, np.int64)
+    return replace(trace, evaluation_steps=steps, evaluation_metric=nothing, evaluation_loss=nothing)

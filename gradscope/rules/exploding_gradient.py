@@ -11,6 +11,7 @@ from gradscope.report import Severity
 from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
 from gradscope.rules.examples import example
 from gradscope.rules.flow import largest_step, remaining, why_unknown
+from gradscope.rules.learning import ALL_THE_SAME, learns_well
 from gradscope.rules.wording import short
 from gradscope.trace import Trace
 
@@ -28,6 +29,8 @@ class ExplodingGradient(Rule):
         Measures at each site how much of the gradient at the network's output arrives (the gradient waterfall) and looks for
         those with a thousand times as much, in any record. It is an error if a step of the training was as large as the
         weights it changed (biases, and weights that start at zero, apart), or the loss left the finite numbers, else a warning.
+        Also a warning where the network learns all the same: nine tenths of the way from guessing to a perfect test metric or,
+        without one, nine tenths of the loss gone.
 
     Why it is bad:
         Steps that replace the weights undo what was learnt; soon losses overflow, or every relu is shut.
@@ -64,11 +67,13 @@ class ExplodingGradient(Rule):
         first = int(trace.steps[np.argmax(finite > GROWN)])
         largest = largest_step(trace)
         broke = not np.isfinite(trace.loss).all()  # of a loss that nobody logged there is nothing, not a NaN
-        severity: Severity = "error" if largest > STEP or broke else "warning"
+        harmless = learns_well(trace, first)
+        severity: Severity = "error" if (largest > STEP or broke) and not harmless else "warning"
         weights = trace.site_statistics["weight_transmission"][np.argmax(finite), i:]
         weights = weights[np.isfinite(weights)]
         each = f" by {float(np.median(weights)):.2g} a layer" if len(weights) else ""
         steps = f"; a step was {largest:.2g} times as large as the weights it changed" if largest > STEP else ""
+        steps += ALL_THE_SAME * harmless
         return Observation(
             site=i,
             first_step=first,
@@ -91,6 +96,7 @@ class ExplodingGradient(Rule):
         broken = np.where(np.arange(20) < 5, 1e4, np.nan)
         return [
             Case("grows, steps too large", lambda: example(site=large, parameter=jump), "error", 1, 0),
+            Case("grows, learns well", lambda: example(site=large, metric=0.97, parameter=jump), "warning", 1, 0),
             Case("grows, loss overflows", lambda: example(site=large, loss=broken), "error", 1, 0),
             Case("grows, steps small", lambda: example(site=large), "warning", 1, 0),
             Case("grows, no loss logged", lambda: example(site=large, loss=None), "warning", 1, 0),

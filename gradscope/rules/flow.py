@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gradscope.rules.site_order import fed_from, leads_to
 from gradscope.rules.window import window_start
 from gradscope.rules.wording import ONE_SIDED
 from gradscope.trace import Trace
@@ -60,16 +61,16 @@ def without_gradient(trace: Trace) -> NDArray[np.bool_]:
 def has_way_around(trace: Trace, i: int) -> bool:
     """Tell whether a path leads around a site that passes nothing: a residual branch, a second tower.
 
-    Around it a gradient comes to earlier sites, or the next site's output still differs from sample to sample. Not to be told
-    (False) from traces without measured gradients.
+    Around it a gradient comes to the sites that lead to it, or the output of one that it feeds still differs from sample to
+    sample. Not to be told (False) from traces without measured gradients.
     """
     measured = trace.site_statistics.get(MEASURED)
     if measured is None:
         return False
     last = slice(window_start(trace), None)
-    if (measured[last, :i] > 0).any():
+    if (measured[last][:, leads_to(trace)[:, i]] > 0).any():
         return True
-    alike = trace.site_statistics["act_common_mode"][last, i + 1 : i + 2]
+    alike = trace.site_statistics["act_common_mode"][last][:, fed_from(trace, i)]
     return bool((alike < ONE_SIDED).any())
 
 

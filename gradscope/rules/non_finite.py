@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
 from gradscope.rules.examples import example
+from gradscope.rules.flow import without_gradient
+from gradscope.rules.site_order import leads_to
 from gradscope.trace import Trace
 
 
@@ -20,8 +22,11 @@ class NonFinite(Rule):
 
     What it does:
         Looks at the training loss of every step (where it was logged) and at the activations and gradients of every recorded
-        one, and names the first step, and in the first recorded step of that kind the site nearest to the input whose output
-        is not finite. A gradient that was not seen is none that is NaN.
+        one, and names the first step. In the step in which it begins it also names the site nearest to the input whose output
+        is not finite. A step later the weights are lost as well, and every site shows it: if that step was not looked at, no
+        site is named, unless weights before it are still in order; the same training again, looked at in that step, names it
+        (`every=150` of `watch`, `watch: {every: 150}` of a recipe, for step 150). A gradient that was not seen is none that is
+        NaN.
 
     Why it is bad:
         One NaN spreads to all weights in one step; nothing is learnt from there on.
@@ -56,10 +61,10 @@ class NonFinite(Rule):
         record = int(np.argmax(bad)) if bad.any() else None
         candidates = [int(step) for step in bad_loss[:1]] + ([] if record is None else [int(trace.steps[record])])
         first = min(candidates)
-        site = int(np.argmax(bad_activation[record])) if record is not None and bad_activation[record].any() else None
-        where = f"; the first to show it is {trace.sites[site].name}" if site is not None else ""
+        shown = record is not None and bool(bad_activation[record].any())
+        site, where = _place(trace, record, bad_activation[record], first) if record is not None and shown else (None, "")
         is_loss = bool(len(bad_loss)) and int(bad_loss[0]) == first
-        kinds = {"the loss": is_loss, "an activation": site is not None, "a gradient": record is not None}
+        kinds = {"the loss": is_loss, "an activation": shown, "a gradient": record is not None}
         what = next(name for name, holds in kinds.items() if holds)
         return [
             Observation(
@@ -97,6 +102,22 @@ class NonFinite(Rule):
             Case("large but finite", lambda: example(loss=1e30), None),
             Case("no step", lambda: example(records=0), "undecided"),
         ]
+
+
+def _place(trace: Trace, record: int, bad: NDArray[np.bool_], first: int) -> tuple[int | None, str]:
+    """Return the site at which it began, and what to say of it, from the first record that shows it; `bad` is [site]."""
+    site, step = int(np.argmax(bad)), int(trace.steps[record])
+    before = int(trace.steps[record - 1]) if record else -1
+    shows = f"; the first to show it{'' if step == first else f', at step {step},'} is {trace.sites[site].name}"
+    in_order = ~without_gradient(trace) & np.isfinite(trace.site_statistics["act_rms"][record]) & leads_to(trace)[:, site]
+    if before == step - 1 or in_order.any():
+        return site, shows
+    if step == first and step - 1 in trace.steps_of_loss:  # a finite one: `first` is the first that is not
+        return site, f"{shows}; the gradients of step {step - 1}, of which that may come, were not looked at"
+    if step == first:
+        return None, f" or before; where is not known: no step between {before} and {step} was looked at, nor its loss logged"
+    again = f": the same run with `every` {first} looks at it" if first else ""
+    return None, f"; where is not known: step {first} was not looked at, and by step {step} the weights are lost{again}"
 
 
 def _broken_step(trace: Trace) -> NDArray[np.bool_]:

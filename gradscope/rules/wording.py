@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from gradscope.rules.site_order import fed_by
 from gradscope.rules.window import median_common_mode_at_start
 from gradscope.trace import Trace
 
@@ -69,10 +70,11 @@ def why_shut(trace: Trace, site: int, first_step: int) -> str:
 
 def fed_by_constant(trace: Trace, site: int) -> str:
     """Return a clause on the layer before, where its output hardly varies from sample to sample."""
-    if site == 0:
+    before = fed_by(trace, site)
+    if len(before) != 1:  # of a sum of several it cannot be told
         return ""
-    alike = float(trace.site_statistics["act_common_mode"][0][site - 1])
+    alike = float(trace.site_statistics["act_common_mode"][0][before[0]])
     if not alike >= ONE_SIDED:
         return ""
     size = "constant" if math.isinf(alike) else f"{alike:.2g} times as large as what varies"
-    return f", because the part of {trace.sites[site - 1].name}'s output that is the same for all samples is {size}"
+    return f", because the part of {trace.sites[before[0]].name}'s output that is the same for all samples is {size}"

@@ -137,7 +137,7 @@ TABLE = {
     "seeds that are no number": (options("--seeds", "x"), "'x' is not a valid integer"),
     "no steps": (options("--steps", "0"), "0 is not in the range x>=1"),
     "no epochs": (options("--epochs", "0"), "--epochs: expected a whole number from 1 to 1000000, got 0"),
-    "unknown fix": (options("--fixes", "batchnorm-lst"), "--fixes: expected batchnorm-last, batchnorm-all or package.module:Class, got 'batchnorm-lst'; did you mean"),
+    "unknown fix": (options("--fixes", "batchnorm-lst"), "batchnorm-last, batchnorm-all, layernorm-all, residual or package.module:Class, got 'batchnorm-lst'; did you mean"),
     "unknown data": (options("--data", "digit"), "--data: expected digits, mnist, fashion-mnist, cifar10"),
     "data that are not there": (options("--data", "mnist", "--data-dir", "nowhere"), "mnist: not found, looked for"),
     "a device that is not there": (options("--device", "cuda:99"), "--device: expected a device of this machine, got cuda:99; it has cpu"),

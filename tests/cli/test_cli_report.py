@@ -10,13 +10,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import made_sweeps
 import pytest
 import reports
 from click.testing import CliRunner
 from command_line import call
 
 from gradscope.cli.report import report as command
-from gradscope.errors import TraceError
+from gradscope.errors import TraceError, WriteError
 from gradscope.report import save_report
 from gradscope.watch_report import save_watched_run
 
@@ -188,3 +189,68 @@ def test_a_reader_that_goes_away_is_no_error(form: str, tmp_path: Path) -> None:
     done = subprocess.run(command_line, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def with_traces(folder: Path) -> Path:
+    for seed in (1, 2):
+        reports.trace("control", seed).save(folder / "trace" / f"control-{seed}.npz")
+    return folder
+
+
+def test_html_is_written_beside_the_report_and_its_path_is_told(tmp_path: Path) -> None:
+    folder = with_traces(run_folder(tmp_path))
+    result = CliRunner().invoke(command, [str(folder), "--format", "html"], standalone_mode=False)
+    assert result.return_value == 0
+    assert result.stdout == f"{folder / 'report.html'}\n"
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert '"matrices?member=control-2":' in text
+
+
+def test_out_names_the_file_of_every_format(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    for form, begin in (("html", "<!doctype html>"), ("markdown", "# SICK"), ("json", "{"), ("text", "SICK")):
+        file = tmp_path / f"made.{form}"
+        result = CliRunner().invoke(command, [str(folder), "--format", form, "--out", str(file)], standalone_mode=False)
+        assert result.stdout == f"{file}\n"
+        assert file.read_text(encoding="utf-8").startswith(begin)
+    assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("form", ["html", "markdown"])
+def test_out_may_be_the_terminal_whatever_its_encoding(form: str, tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    save_report(reports.odd_names(), folder)
+    done = gradscope("report", folder, "--format", form, "--out", "-", environment={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "größe" in done.stdout.decode()
+
+
+def test_html_of_a_file_that_stands_alone_has_the_diagnosis(tmp_path: Path) -> None:
+    file = tmp_path / "kept.json"
+    file.write_text(reports.sick().to_json())
+    result = CliRunner().invoke(command, [str(file), "--format", "html"], standalone_mode=False)
+    assert result.stdout == f"{tmp_path / 'report.html'}\n"
+    assert "output-collapse" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_html_that_cannot_be_written_or_read_is_one_line(tmp_path: Path) -> None:
+    folder = with_traces(run_folder(tmp_path))
+    with pytest.raises(WriteError, match="folder.html"):
+        command.main([str(folder), "--format", "html", "--out", str(tmp_path / "no" / "folder.html")], standalone_mode=False)
+    (folder / "trace" / "control-1.npz").write_bytes(b"half a file")
+    with pytest.raises(TraceError, match="control-1.npz"):
+        command.main([str(folder), "--format", "html"], standalone_mode=False)
+
+
+def test_a_sweep_is_written_as_html_and_as_markdown(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(made_sweeps.published().to_json())
+    result = CliRunner().invoke(command, [str(tmp_path), "--format", "html"], standalone_mode=False)
+    assert result.stdout == f"{tmp_path / 'report.html'}\n"
+    result = CliRunner().invoke(command, [str(tmp_path), "--format", "markdown"], standalone_mode=False)
+    lines = result.stdout.splitlines()
+    assert lines[0] == "# made"
+    assert "64 cells, 320 networks" in lines[2]
+    assert lines[6] == "| activations of layers 1 and 2 | relu | tanh | sigmoid | selu |"
+    (row,) = [line for line in lines if line.startswith("| relu sigmoid |")]
+    assert row.split(" | ")[1].endswith("\\*")

@@ -13,11 +13,13 @@ import reports
 from rich.cells import cell_len
 from rich.console import Console
 
+from gradscope.cause_text import untested
 from gradscope.renderers import load_renderer
 from gradscope.renderers.console import ConsoleRenderer, print_report, stdout_console
 from gradscope.renderers.console_waterfall import chosen
 from gradscope.renderers.picture import ASCII, caption, lost_at, telling, whisker
-from gradscope.renderers.wording import place
+from gradscope.renderers.verdict import headline
+from gradscope.renderers.wording import place, verdict_word
 from gradscope.report import Expectation, Report, Waterfall
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -67,7 +69,7 @@ def test_every_finding_and_every_fix_appears(name: str, width: int) -> None:
         assert finding.role == "victim" or squeezed(finding.text) in flat
     for fix in report.fixes:
         assert f"  {fix.fix} " in text
-        assert fix.verdict in text
+        assert verdict_word(fix) in text
         if fix.interval:
             assert f"[{fix.interval[0]:.2f}, {fix.interval[1]:.2f}]" in text
     for hypothesis in report.hypotheses:
@@ -79,7 +81,7 @@ def test_the_verdict_comes_first_and_names_the_worst_origin_and_the_fix() -> Non
     lines = ConsoleRenderer(120).render(reports.sick()).split("\n")
     assert lines[0] == "SICK  output-collapse at 3.relu (origin), in 5 of 5 seeds, from step 0"
     assert lines[1] == (
-        "FIX   batchnorm-last cures it: accuracy 0.31 -> 0.98, +0.67 [0.32, 0.79] (95 %), better in 5 of 5 seeds"
+        "FIX   batchnorm-last cures it: accuracy 0.31 -> 0.98, +0.67 [0.32, 0.79], better in 5 of 5 seeds, cost 1.08"
     )
 
 
@@ -292,3 +294,69 @@ def test_no_color_and_no_terminal_give_no_escape_codes(monkeypatch: pytest.Monke
 
 def test_formats_name_renderers() -> None:
     assert load_renderer("text") is ConsoleRenderer
+
+
+def test_the_placebo_stands_apart_from_the_fixes_with_its_verdict() -> None:
+    nothing = reports.sick().fixes[-1].model_copy(update={"fix": "placebo", "summary": "next to nothing"})
+    text = ConsoleRenderer(120).render(reports.sick(placebo=nothing))
+    (line,) = [line for line in text.split("\n") if "placebo" in line]
+    assert line == "  placebo: +0.01 [-0.36, 0.40], no effect; next to nothing"
+    assert "placebo" not in ConsoleRenderer(120).render(reports.sick())
+
+
+def test_each_interval_s_confidence_is_told_where_they_differ() -> None:
+    fixes = reports.sick().fixes
+    text = ConsoleRenderer(200).render(reports.sick(fixes=[fixes[0].model_copy(update={"confidence": 0.9875}), *fixes[1:]]))
+    assert "intervals of the effect: 98.75 % for batchnorm-last, 95 % for batchnorm-all, reseed: " in text
+    assert "95 % interval of the effect: " in ConsoleRenderer(200).render(reports.sick())
+
+
+def test_an_interruption_behind_the_training_is_not_said_to_have_cut_it_short() -> None:
+    setting = reports.sick().setting.model_copy(update={"steps": 900, "planned_steps": 900})
+    after = reports.sick(interrupted=True, setting=setting)
+    assert headline(after).endswith("; interrupted after the control's training")
+    search = after.model_copy(update={"findings": [untested(reports.finding(), "interrupted")]})
+    assert headline(search).endswith("; interrupted in the search for causes")
+
+
+def test_a_fix_of_fewer_seeds_than_the_control_has_the_control_s_mean_in_them() -> None:
+    control = reports.sick().control
+    assert control is not None
+    more = control.model_copy(update={"values": [*control.values, 0.9, 0.9, 0.9], "mean": 0.53})
+    fixes = [fix.model_copy(update={"control_mean": 0.312, "better_in": 5}) for fix in reports.sick().fixes]
+    text = ConsoleRenderer(200).render(reports.sick(control=more, fixes=fixes))
+    assert text.count("better in 5 of 5 seeds; the control's mean in these is 0.31") == 2, "of reseed the seeds are others"
+    assert "the control's mean in these" not in ConsoleRenderer(200).render(reports.sick(fixes=fixes))
+
+
+def test_a_fix_that_is_proved_to_be_better_and_leaves_what_was_found_is_no_cure() -> None:
+    first = reports.sick().fixes[0].model_copy(update={"verdict": "inconclusive", "cleared": []})
+    assert verdict_word(first) == "no cure"
+    assert verdict_word(first.model_copy(update={"interval": (-0.1, 0.79)})) == "not proven"
+    assert verdict_word(first.model_copy(update={"interval": None})) == "not proven"
+
+
+def test_names_of_fixes_are_whole_where_there_is_room() -> None:
+    fixes = [fix.model_copy(update={"fix": "drop-output-activation"}) for fix in reports.sick().fixes[:1]]
+    rows = {width: ConsoleRenderer(width).render(reports.sick(fixes=fixes, recommended=None)) for width in (80, 120)}
+    assert re.search(r"\n  drop-output-activation +0\.98", rows[120])
+    assert re.search(r"\n  drop-output-acti +0\.98", rows[80])
+
+
+def test_a_gradient_that_grew_on_its_way_is_not_said_to_be_left() -> None:
+    grown = reports.waterfall(0, [0.05, 25.0, 0.05, 34.0, 1.2])
+    assert caption(grown).startswith("at the input the gradient is 2.5 times that at the loss")
+    assert caption(reports.waterfall(0, [0.9, 25.0, 0.9, 34.0, 0.01])).endswith(
+        "6.9 times that at the loss; on the way most is lost at gate 1.relu"
+    )
+
+
+def test_what_to_write_in_a_loop_of_one_s_own_stands_below_the_fix() -> None:
+    lines = (
+        ConsoleRenderer(120)
+        .render(reports.sick(hint="for group in optimizer.param_groups:\n    group['lr'] /= 10"))
+        .split("\n")
+    )
+    place = lines.index("CODE  in a loop of your own")
+    assert lines[1].startswith("FIX")
+    assert lines[place + 1 : place + 3] == ["      for group in optimizer.param_groups:", "          group['lr'] /= 10"]

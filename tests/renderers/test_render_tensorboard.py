@@ -26,10 +26,12 @@ from gradscope.errors import WriteError
 from gradscope.renderers.tensorboard import TensorBoardLog
 from gradscope.renderers.tensorboard_file import EventFile, scalar_summary
 from gradscope.renderers.tensorboard_scalars import loss_scalars, record_scalars, share_at_input
+from gradscope.renderers.view_statistics import site_statistics
 from gradscope.trace import Task, Trace
 
 ARMS = ("control", "batchnorm-last", "batchnorm-all", "reseed")
 ALL = {"scalars": 0, "tensors": 0}
+OURS = {"gradscope/report", "gradscope/verdict"}
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -84,8 +86,24 @@ def test_values_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     assert "site/1.relu/common_mode" not in read(run).Tags()["scalars"]
 
 
+def test_statistics_are_computed_once_for_charts_and_tab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(trace: Trace, first: int = 0) -> Any:
+        asked.append(first)
+        return site_statistics(trace, first)
+
+    monkeypatch.setattr("gradscope.renderers.tensorboard.site_statistics", counted)
+    monkeypatch.setattr("gradscope.renderers.view_statistics.site_statistics", counted)
+    whole, log = reports.trace(), TensorBoardLog(tmp_path)
+    log.update([reports.shortened(whole, 2, 20)])
+    log.update([whole])
+    assert asked == [0, 2]
+
+
 def test_one_event_holds_all_scalars_of_a_step() -> None:
-    records = list(record_scalars(reports.trace(), -1))
+    trace = reports.trace()
+    records = list(record_scalars(trace, 0, site_statistics(trace)))
     assert len(records) == 6
     assert all(len(scalars) > 30 for _, scalars in records)
 
@@ -154,7 +172,7 @@ def test_a_watched_loop_without_loss_and_metric(name: str, tmp_path: Path) -> No
     assert not [tag for tag in tags if tag.startswith("/") or tag.endswith("/test")]
     assert "site/encoder.blocks.0.relu@model.py:131#2/remaining" in tags
     assert [step for step, _ in points(tmp_path / "run-0", "gradient/share_at_input")] == list(range(20))
-    assert set(root.Tags()["tensors"]) == {"diagnosis", "custom_scalars__config__"}  # no table of one run
+    assert set(root.Tags()["tensors"]) == {"diagnosis", *OURS, "custom_scalars__config__"}  # no table of one run
     assert "_hparams_/session_start_info" not in run.summary_metadata
 
 
@@ -192,7 +210,7 @@ def test_finish_writes_text_hparams_and_layout(tmp_path: Path) -> None:
     text = root.Tensors("diagnosis")[0].tensor_proto
     assert not text.tensor_shape.dim
     assert text.string_val[0].decode().startswith("# SICK")
-    assert set(root.Tags()["tensors"]) == {"diagnosis", "_hparams_/experiment", "custom_scalars__config__"}
+    assert set(root.Tags()["tensors"]) == {"diagnosis", *OURS, "_hparams_/experiment", "custom_scalars__config__"}
     run = read(tmp_path / "batchnorm-last-2")
     assert run.Scalars("result/effect")[0].value == pytest.approx(0.97 - 0.31)
     assert {"_hparams_/session_start_info", "_hparams_/session_end_info"} <= set(run.summary_metadata)
@@ -261,6 +279,13 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
     log = TensorBoardLog(tmp_path)
     log.update(traces_of_all_arms())
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_files_are_named_in_the_order_in_which_they_are_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([7_000_000_005, 7_900_000_000, 8_000_000_001])
+    monkeypatch.setattr("gradscope.renderers.tensorboard_file.time.time_ns", lambda: next(times))
+    names = [EventFile(tmp_path).path.name for _ in range(3)]
+    assert names == sorted(set(names))
 
 
 def test_an_event_file_without_events_is_not_made(tmp_path: Path) -> None:
