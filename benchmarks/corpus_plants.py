@@ -290,7 +290,8 @@ def _families() -> Iterator[Family]:
     yield Family(frozen, (*everything, WORDS), _leave_out, 8, stands=lambda stage: (f"{stage}.",))
     still = Plant("learning rate of zero", ("frozen-weights",), ("stuck-at-chance",))
     yield Family(still, everything, _rate(0.0), 4, is_placed=False)
-    same = Plant("identical units", ("identical-units",), ("stuck-at-chance",), may_learn=True)
+    shut = (*DEAD, "vanishing-gradient", "common-mode", "stuck-at-chance")  # if the one unit that is left is
+    same = Plant("identical units", ("identical-units",), shut, may_learn=True)
     yield Family(same, (*RELU, *BOUNDED[:4], *SMOOTH), _same_units, 12)
     for how in ("detach", ".data", "no_grad"):
         cut = Plant(f"cut off by {how}", ("frozen-weights",), ("stuck-at-chance",), may_learn=True)
