@@ -26,6 +26,7 @@ from gradscope.clipping import CLIPPING_FUNCTIONS, is_clipping
 from gradscope.compiled import EAGER_NOTE, SHADOW_NOTE, Calls, CompiledParts, runs_compiled_function
 from gradscope.fast_paths import leave_alone, look_again
 from gradscope.function_mode import FunctionMode, Handler
+from gradscope.late_look import nothing_changed
 from gradscope.network_input import NetworkInput
 from gradscope.network_parts import torch_optimizers, unwrapped
 from gradscope.parameter_sums import SIGNS_EVERY, ParameterSums
@@ -197,6 +198,27 @@ class Recorder:
             if self._is_attached:
                 self._detach()
             return False
+        self._look(step)
+        return True
+
+    @property
+    def can_look_late(self) -> bool:
+        """Whether `look_late` may be called: nothing that it is known of is compiled."""
+        return not (self.has_members or self._compiled.is_compiled or self._compiled.has_parts)
+
+    def look_late(self, step: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Look at a step whose passes are over: the network runs once more on what it was called with, and changes nothing.
+
+        The optimizer's step is still to come. There are no gradients at sites; those of the parameters are the training's.
+        """
+        self._look(step)
+        try:  # what goes wrong in looking must never reach the training
+            with nothing_changed(self.network), torch.enable_grad():
+                self.network(*args, **kwargs)
+        except Exception as error:
+            self._sites.note_failure(error)
+
+    def _look(self, step: int) -> None:
         with self.timed:
             self._step, self._sites.step = _Step(step), StepCalls()
             self._parameter_sums.begin()
@@ -207,7 +229,6 @@ class Recorder:
             if not (self._is_attached and was_within and self._within.only):
                 self._detach()
                 self._attach()
-        return True
 
     def gradients_ready(self, optimizer: torch.optim.Optimizer | None = None, scale: Tensor | None = None) -> None:
         """Take the parameters' gradients as an optimizer (all of them, if none is named) will use them.

@@ -20,6 +20,7 @@ from torch.nn.parameter import is_lazy
 
 from gradscope.diagnosis import diagnose
 from gradscope.errors import FindingError, GradscopeWarning, WatchError, WriteError
+from gradscope.late_look import Inputs, LateLook
 from gradscope.logged import Series, as_number
 from gradscope.member_traces import MemberName, Progress, build_traces
 from gradscope.mixed_precision import loss_scale
@@ -147,6 +148,9 @@ class Scope:
         self._handles: list[Any] = []  # of hooks on the optimizers, for good
         self._looking: list[Any] = []  # and for the step that is looked at
         self._idle = 0  # steps to come that are not looked at
+        optimizers = recorder.optimizers
+        is_alone = self._is_single and ranks.size == 1  # the ranks' records are of the same steps
+        self._late = LateLook(recorder.network, optimizers[0], self._look_late) if is_alone else None
         self._stepped: set[int] = set()
         self._told: set[tuple[str, str | None]] = set()
         self._board = None if log_dir is None else TensorBoardLog(log_dir / TENSORBOARD)
@@ -199,6 +203,8 @@ class Scope:
         was_started = bool(self._handles)
         for handle in (*self._handles, *self._looking):
             handle.remove()
+        if self._late is not None:
+            self._late.stand_down()
         recorder.__exit__(None, None, None)
         try:
             if was_started:
@@ -206,7 +212,7 @@ class Scope:
             else:
                 self._trace = self._build(recorder)
         finally:
-            self._recorder, self._handles, self._looking = None, [], []
+            self._recorder, self._late, self._handles, self._looking = None, None, [], []
 
     def log(self, **values: object) -> None:
         """Report the loss (`loss=...`) and metrics of the step just taken: numbers, or tensors of one, kept on their device.
@@ -317,8 +323,21 @@ class Scope:
             self._flush(recorder)
         self._begin(recorder)
 
+    def _look_late(self, inputs: Inputs) -> None:
+        """Look at the step under way after all, since its gradient is not finite."""
+        recorder, self._idle = self._recorder, 0
+        if recorder is not None:
+            recorder.look_late(self.step, *inputs)
+            recorder.gradients_ready(recorder.optimizers[0], loss_scale())
+
     def _begin(self, recorder: Recorder) -> None:
-        if recorder.begin(self.step):
+        is_looking = recorder.begin(self.step)
+        if self._late is not None:
+            if is_looking or not recorder.can_look_late:
+                self._late.stand_down()
+            else:
+                self._late.stand_by()
+        if is_looking:
             self._looking = [optimizer.register_step_pre_hook(self._before_step) for optimizer in recorder.optimizers]
         elif self._knows_ahead:
             most = min(MOST_IDLE, self._next_flush - self.step - 1)

@@ -49,6 +49,7 @@ NEED_TORCH = {
     "gradscope.intervention_state",
     "gradscope.intervention_training",
     "gradscope.interventions",
+    "gradscope.late_look",
     "gradscope.learning_rate",
     "gradscope.logged",
     "gradscope.member_clipping",
