@@ -22,6 +22,7 @@ from torch.nn.parameter import is_lazy
 
 from gradscope.stand_ins import Call, StandIns
 
+FEW = 128
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -72,10 +73,16 @@ class LateLook:
         gradient = self._asked.grad if self._asked is not None else None
         if inputs is None or gradient is None or len(args) > 1 or kwargs:  # a closure has yet to compute it
             return
-        if not math.isfinite(gradient.sum().item()):
+        if not _is_finite(gradient):
             self._is_spent = True
             self.stand_down()
             self._look(inputs)
+
+
+def _is_finite(gradient: Tensor) -> bool:
+    """Tell whether a small tensor is finite; of a few numbers, asking for each is quicker than an operation for all."""
+    total = sum(gradient.tolist()) if gradient.dim() == 1 and len(gradient) <= FEW else gradient.sum().item()
+    return math.isfinite(total)
 
 
 def _last_vector(optimizer: torch.optim.Optimizer) -> Tensor | None:

@@ -23,10 +23,11 @@ class NonFinite(Rule):
     What it does:
         Looks at the training loss of every step (where it was logged) and at the activations and gradients of every recorded
         one, and names the first step. In the step in which it begins it also names the site nearest to the input whose output
-        is not finite. A step later the weights are lost as well, and every site shows it: if that step was not looked at, no
-        site is named, unless weights before it are still in order; the same training again, looked at in that step, names it
-        (`every=150` of `watch`, `watch: {every: 150}` of a recipe, for step 150). A gradient that was not seen is none that is
-        NaN.
+        is not finite. A step later the weights are lost as well, and every site shows it. So `watch` looks at a step with a
+        gradient that is not finite though its schedule leaves it out (with one optimizer, on the processor, nothing compiled):
+        before the optimizer's step it runs the network once more. Where that is not done no site is named, unless weights
+        before it are still in order; the same training again, looked at in that step, names it (`every=150` of `watch`,
+        `watch: {every: 150}` of a recipe, for step 150). A gradient that was not seen is none that is NaN.
 
     Why it is bad:
         One NaN spreads to all weights in one step; nothing is learnt from there on.
