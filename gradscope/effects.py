@@ -142,7 +142,11 @@ def verdict_of(
 
 
 def recommended(
-    outcomes: Sequence[FixOutcome], values: Mapping[str, Sequence[float]], sizes: Mapping[str, int] | None = None
+    outcomes: Sequence[FixOutcome],
+    values: Mapping[str, Sequence[float]],
+    sizes: Mapping[str, int] | None = None,
+    *,
+    is_shaky: bool = False,
 ) -> str | None:
     """Return the smallest change among the fixes that work and are not worse than the best; without any, among the promising.
 
@@ -156,10 +160,11 @@ def recommended(
         outcomes: of the fixes.
         values: bounded metric by fix, [seed], see `bounded`; where one has more seeds, the first are those that both have.
         sizes: of the changes, by fix; without one, the first of the outcomes is the smallest.
+        is_shaky: whether the control has errors, but none that stands in half of its seeds: then there is none to clear.
     """
     order = sizes or {}
     fixes = [o for o in outcomes if o.fix not in (RESEED, PLACEBO)]
-    working = [o for o in fixes if o.verdict == "works"] or [o for o in fixes if _is_promising(o)]
+    working = [o for o in fixes if o.verdict == "works"] or [o for o in fixes if _is_promising(o, is_shaky=is_shaky)]
     if not working:
         return None
     working.sort(key=lambda o: order.get(o.fix, max(order.values(), default=0) + 1))  # stable: equal ones as they stand
@@ -168,9 +173,9 @@ def recommended(
     return min(good, key=lambda o: bool(o.remaining)).fix  # the first of those with the least
 
 
-def _is_promising(one: FixOutcome) -> bool:
+def _is_promising(one: FixOutcome, *, is_shaky: bool) -> bool:
     is_better = bool(one.differs) and one.effect > 0 and one.better_in == len(one.values)
-    return one.verdict == "inconclusive" and is_better and bool(one.cleared) and not one.remaining
+    return one.verdict == "inconclusive" and is_better and (is_shaky or bool(one.cleared)) and not one.remaining
 
 
 def _is_behind(values: Sequence[float], best: Sequence[float]) -> bool:

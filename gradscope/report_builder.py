@@ -72,7 +72,12 @@ def build_report(recipe: Recipe, traces: Sequence[Trace], around: Circumstances 
         findings=diagnosis.findings,
         fixes=[*outcomes, *filter(None, [beside[RESEED]])],
         placebo=beside[PLACEBO],
-        recommended=recommended(outcomes, {name: bounded(arm.values, tried.chance) for name, arm in arms.items()}, sizes),
+        recommended=recommended(
+            outcomes,
+            {name: bounded(arm.values, tried.chance) for name, arm in arms.items()},
+            sizes,
+            is_shaky=bool(diagnosis.errors) and not control.standing,
+        ),
         coverage=diagnosis.coverage.model_copy(update={"notes": [*around.notes, *diagnosis.coverage.notes]}),
         timing=around.timing,
         undecided=diagnosis.undecided,

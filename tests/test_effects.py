@@ -192,6 +192,12 @@ def test_nothing_that_lacks_anything_is_promising(lack):
     assert recommended([promising(**lack)], {"small": CURED}) is None
 
 
+def test_where_errors_stand_in_few_seeds_only_there_is_none_to_clear():
+    assert recommended([promising(cleared=[])], {"small": CURED}, is_shaky=True) == "small"
+    assert recommended([promising(cleared=[], remaining=["saturation"])], {"small": CURED}, is_shaky=True) is None
+    assert recommended([promising(cleared=[], better_in=4)], {"small": CURED}, is_shaky=True) is None
+
+
 def test_nothing_that_works_nothing_recommended_and_never_luck():
     assert choice(("small", SICK, "no effect"), ("large", CURED, "inconclusive")) is None
     assert choice((RESEED, CURED, "works")) is None
