@@ -18,7 +18,7 @@ export function fixesPanel(view) {
   if (!fixes.length) return null;
   const rows = element("div", { class: "fixes" });
   const confidence = fixes.find((fix) => fix.interval)?.confidence;
-  const sure = confidence ? `, with the ${number(100 * confidence)} % interval of the effect` : "";
+  const sure = confidence ? `, with the ${Number((100 * confidence).toPrecision(4))} % interval of the effect` : "";
   const chance = control?.chance ? " The dotted line is chance." : "";
   const hint = `Each line is a seed, from \u25cb the control to \u25cf the fix${sure}.${chance}`;
   const made = panel("fixes", `Fixes, by ${control?.metric ?? "metric"} on the test samples`, null, element("p", { class: "hint" }, hint), rows);
