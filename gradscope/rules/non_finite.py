@@ -65,6 +65,8 @@ class NonFinite(Rule):
         shown = record is not None and bool(bad_activation[record].any())
         site, where = _place(trace, record, bad_activation[record], first) if record is not None and shown else (None, "")
         is_loss = bool(len(bad_loss)) and int(bad_loss[0]) == first
+        if is_loss and (behind := _behind(trace, first, bad_activation)):  # what a later record shows follows from it
+            site, where = None, behind
         kinds = {"the loss": is_loss, "an activation": shown, "a gradient": record is not None}
         what = next(name for name, holds in kinds.items() if holds)
         return [
@@ -119,6 +121,14 @@ def _place(trace: Trace, record: int, bad: NDArray[np.bool_], first: int) -> tup
         return None, f" or before; where is not known: no step between {before} and {step} was looked at, nor its loss logged"
     again = f": the same run with `every` {first} looks at it" if first else ""
     return None, f"; where is not known: step {first} was not looked at, and by step {step} the weights are lost{again}"
+
+
+def _behind(trace: Trace, first: int, bad: NDArray[np.bool_]) -> str:
+    """Return what to say of a loss that is not finite in a step in which every site is; `bad` is [record, site]."""
+    records = np.flatnonzero(trace.steps == first)
+    if not len(records) or not trace.sites or bad[records[0]].any():
+        return ""
+    return f"; in that step every site is finite, so it begins behind {trace.sites[-1].name}, in the output or the loss"
 
 
 def _broken_step(trace: Trace) -> NDArray[np.bool_]:

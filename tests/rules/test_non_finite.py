@@ -47,6 +47,14 @@ def test_no_site_is_named_where_the_step_was_not_looked_at():
     assert found.text.endswith(": the same run with `every` 64 looks at it")
 
 
+def test_a_loss_that_is_lost_while_every_site_is_finite_begins_behind_them():
+    loss = np.where(np.arange(20) < BEGINS, 1.0, np.nan)
+    later = np.where(np.arange(20) <= BEGINS, 1.0, np.nan)  # the weights are lost a step later
+    (found,) = NonFinite().judge(example(loss=loss, site={("act_rms", i): later for i in range(3)}))
+    assert (found.site, found.first_step) == (None, BEGINS)
+    assert found.text.endswith("in that step every site is finite, so it begins behind 3.shuts, in the output or the loss")
+
+
 def test_no_site_is_named_where_it_may_have_begun_since_the_last_look():
     found = looked_at((0, 1, 2), spacing=10)
     assert (found.site, found.first_step) == (None, 70)
