@@ -2,8 +2,8 @@
 
 No number here is fitted to a network (how long an intervention lasts is: see `intervention_plan.STEPS`). The gradient is back
 where more than half of what the placebo misses is, in nearly all seeds (four of five); the loss where it is lower than the
-placebo's in nearly all seeds, and by more than chance would have at 5 % over all interventions at a place together (paired
-tests, corrected by Holm's method).
+placebo's in nearly all seeds, and by more than chance would have at 5 % over all that were followed up at a place together
+(paired tests, corrected by Holm's method).
 
 Steps that are too large, and a loss that diverges, need not take the gradient out of its bounds. Where the placebo's is in them
 there is none to bring back, and the loss alone has to tell: it is back where more than twice as much is learnt as by the
@@ -47,7 +47,7 @@ SPREAD = 10.0  # ten times the unit variance that initialisations are made for
 
 @dataclass(frozen=True)
 class Effect:
-    """What one intervention did beside the placebo; `p` is corrected for all that were tried at the place."""
+    """What one intervention did beside the placebo; `p` is corrected for all at the place that were followed up."""
 
     arm: Arm
     reached: tuple[float, ...]  # [seed]
@@ -181,6 +181,8 @@ def _brings_gradient(place: Place, one: Measured, placebo: Measured) -> bool:
 
 
 def _what_missed(effects: Sequence[Effect]) -> str:
+    if effects[0].is_by_loss and any(effect.works for effect in effects):
+        return "no gradient was lost, and the loss came back only by opening gates that are open"
     if effects[0].is_by_loss:
         return "no gradient was lost, and no change brought the loss back"
     if any(effect.works for effect in effects):

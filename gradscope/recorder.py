@@ -26,7 +26,7 @@ from gradscope.clipping import CLIPPING_FUNCTIONS, is_clipping
 from gradscope.compiled import EAGER_NOTE, SHADOW_NOTE, Calls, CompiledParts, runs_compiled_function
 from gradscope.fast_paths import leave_alone, look_again
 from gradscope.function_mode import FunctionMode, Handler
-from gradscope.late_look import nothing_changed
+from gradscope.late_look import copied, nothing_changed
 from gradscope.network_input import NetworkInput
 from gradscope.network_parts import torch_optimizers, unwrapped
 from gradscope.parameter_sums import SIGNS_EVERY, ParameterSums
@@ -206,17 +206,27 @@ class Recorder:
         """Whether `look_late` may be called: nothing that it is known of is compiled."""
         return not (self.has_members or self._compiled.is_compiled or self._compiled.has_parts)
 
-    def look_late(self, step: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def look_late(self, step: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Look at a step whose passes are over: the network runs once more on what it was called with, and changes nothing.
 
         The optimizer's step is still to come. There are no gradients at sites; those of the parameters are the training's.
+        Nothing is recorded, and False returned, where it does not run, or its output is finite this time: then the pass that
+        failed was another one, or ran otherwise.
         """
         self._look(step)
+        is_lost = False
         try:  # what goes wrong in looking must never reach the training
             with nothing_changed(self.network), torch.enable_grad():
-                self.network(*args, **kwargs)
+                args, kwargs = copied((args, kwargs))
+                output = self.network(*args, **kwargs)
+                is_lost = not all(bool(tensor.detach().isfinite().all()) for tensor in _tensors(output))
         except Exception as error:
             self._sites.note_failure(error)
+        if not is_lost:
+            self._detach()
+            self._step = self._sites.step = None
+            self._parameter_sums.begin()
+        return is_lost
 
     def _look(self, step: int) -> None:
         with self.timed:

@@ -38,8 +38,9 @@ def role_of(seen: Seen, others: Sequence[Seen], leads: Leads) -> Role:
       exploded, or replaced the weights, before.
     * A gradient that is lost on its way back is lost first nearest to the loss; where a layer nearer to the loss, or the site
       itself, is dead or saturated, that is why.
-    * What a network is fed explains what goes wrong at the first site, and values, gradients and steps that are too large
-      anywhere; what has gone wrong at the first site explains the rest, or nothing does.
+    * What a network is fed explains what goes wrong at the first site; if it is large, also values, gradients and steps that
+      are too large anywhere, and units that such steps, or a mean beside which samples are alike, shut. What has gone wrong
+      at the first site explains the rest, or nothing does.
     * Steps are too large where the gradient had exploded by then, or all units of a layer say the same, so that their gradients
       add up; what weights do that stand still follows from nothing.
     * What concerns the network as a whole follows from any error at a place or in the weights: a loss that diverges from what
@@ -78,15 +79,12 @@ def _follows_from_input(seen: Seen, fed: Seen) -> bool:
     if seen.rule.slug in _NOT_OF_INPUT:
         return False
     here = seen.observation.site is not None and seen.observation.site == fed.observation.site
-    shut = seen.rule.slug in _SHUT and _shuts(fed, seen)
+    mean, deviation, rms = (float(str(fed.observation.evidence.get(f"input_{name}", "nan"))) for name in ("mean", "std", "rms"))
+    if rms <= 1:  # tiny: nothing grows because of it
+        return here
+    # units anywhere shut by steps as large as the input, or by a mean beside which all samples are alike
+    shut = seen.rule.slug in _SHUT and rms > 1 and (_is_before(fed, seen) or abs(mean) > FAR * deviation)
     return here or shut or seen.rule.slug in _OF_SIZE
-
-
-def _shuts(fed: Seen, seen: Seen) -> bool:
-    """Tell whether such an input shuts units anywhere: by steps as large, or by a mean beside which all samples are alike."""
-    evidence = fed.observation.evidence
-    mean, deviation, rms = (float(str(evidence.get(f"input_{name}", "nan"))) for name in ("mean", "std", "rms"))
-    return rms > 1 and (_is_before(fed, seen) or abs(mean) > FAR * deviation)
 
 
 def _explains_network(other: Seen, seen: Seen) -> bool:

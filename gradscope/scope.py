@@ -325,9 +325,9 @@ class Scope:
 
     def _look_late(self, inputs: Inputs) -> None:
         """Look at the step under way after all, since its gradient is not finite."""
-        recorder, self._idle = self._recorder, 0
-        if recorder is not None:
-            recorder.look_late(self.step, *inputs)
+        recorder = self._recorder
+        if recorder is not None and recorder.look_late(self.step, *inputs):
+            self._idle = 0
             recorder.gradients_ready(recorder.optimizers[0], loss_scale())
 
     def _begin(self, recorder: Recorder) -> None:

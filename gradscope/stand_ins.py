@@ -25,6 +25,10 @@ class _StandIn:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         return self._call(*args, **kwargs) if self.is_over else self._instead(*args, **kwargs)
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Copy and pickle as None, where a module's own way of doing so takes all it has: nobody stands in for the copy."""
+        return type(None), ()
+
 
 class StandIns:
     """The modules that are stood in for just now."""

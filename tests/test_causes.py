@@ -139,7 +139,9 @@ def test_where_no_gradient_grew_out_of_bounds_the_loss_alone_tells_and_has_to_be
     assert a_little.effects[1].lower_in == 5
     assert a_little.name is None
     assert a_little.reason == "no gradient was lost, and no change brought the loss back"
-    assert named(("open gate", 1.0, 0.5), placebo=(1.0, 9e9), grows=True).name is None
+    opened = named(("open gate", 1.0, 0.5), placebo=(1.0, 9e9), grows=True)
+    assert opened.name is None
+    assert opened.reason == "no gradient was lost, and the loss came back only by opening gates that are open"
 
 
 def test_where_only_the_loss_can_tell_every_change_is_followed_up():

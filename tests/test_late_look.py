@@ -1,6 +1,7 @@
 """A value that is not finite in a step that the schedule leaves out: the step is looked at after all, and nothing changes."""
 
 import copy
+import pickle
 import random
 
 import numpy as np
@@ -168,3 +169,167 @@ def test_a_compiled_network_is_left_alone():
         loop(model, optimizer, BREAKS_AT, scope)
         assert scope._late is not None
         assert scope._late._handle is None
+
+
+class Stateful(Breaking):
+    """Keeps state in every place in which people keep it."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("average", torch.zeros(8))
+        self.shadow = nn.Parameter(torch.zeros(8), requires_grad=False)
+        self.generator, self.drawing = torch.Generator().manual_seed(1), np.random.default_rng(1)
+        self.calls, self.seen = 0, []
+
+    def forward(self, x):
+        self.calls += 1
+        self.seen.append(self.calls)
+        with torch.no_grad():
+            self.average = 0.9 * self.average + self.first(x).mean(0)
+            self.shadow.data.mul_(0.9).add_(self.first.bias)
+        noise = torch.rand(1, generator=self.generator) + float(self.drawing.random()) + 0.01 * self.calls
+        x.mul_(0.9)  # the batch, in place
+        return super().forward(x) * (1 + 0.01 * noise) + (self.average + self.shadow).sum() * 0.01
+
+
+class Careful(torch.optim.Optimizer):
+    """Leaves out what is not finite, so that the training survives."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, {"lr": 0.01})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None and p.grad.isfinite().all():
+                    p.sub_(group["lr"] * p.grad)
+
+
+def once_broken(model, optimizer, scope=None):
+    """Breaks in one step only, and goes on."""
+    for step in range(40):
+        model.step = step if step == BREAKS_AT else 0
+        x = torch.randn(32, 6, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step(closure=None)
+        if scope is not None:
+            scope.log(loss=loss)
+
+
+def test_of_a_training_that_survives_nothing_changes_wherever_it_keeps_its_state():
+    ends = []
+    for is_watched in (False, True):
+        torch.manual_seed(3)
+        np.random.seed(3)
+        model = Stateful()
+        optimizer = Careful(model.parameters())
+        if is_watched:
+            with gradscope.watch(model, optimizer, on_finding="ignore") as scope:
+                once_broken(model, optimizer, scope)
+            assert BREAKS_AT in scope.trace.steps
+            assert (finding(scope).site, finding(scope).first_step) == ("tanh", BREAKS_AT)
+        else:
+            once_broken(model, optimizer)
+        ends.append((model.state_dict(), model.calls, model.seen, model.drawing.random(), torch.rand(2)))
+    for name, value in ends[0][0].items():
+        assert torch.equal(value, ends[1][0][name]), name
+    assert ends[0][1:4] == ends[1][1:4]
+    assert torch.equal(ends[0][4], ends[1][4])
+
+
+def test_hooks_of_others_on_the_optimizer_stay_and_run():
+    calls = []
+    model, optimizer = seeded()
+    with (
+        gradscope.watch(model, optimizer, on_finding="ignore") as outer,
+        gradscope.watch(model, optimizer, on_finding="ignore") as inner,
+    ):
+        loop(model, optimizer, 15)
+        handle = optimizer.register_step_pre_hook(lambda *given: calls.append(1))
+        for step in range(15, 40):
+            model.step = step
+            model(torch.randn(32, 6)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    handle.remove()
+    assert len(calls) == 25
+    assert not optimizer._optimizer_step_pre_hooks
+    assert CALL not in vars(model)
+    assert BREAKS_AT in outer.trace.steps
+    assert BREAKS_AT in inner.trace.steps
+
+
+def test_what_another_pass_broke_is_not_said_of_this_one():
+    """Of gradients from four batches the first one's break it: only the last is known."""
+    model, optimizer = seeded()
+    with gradscope.watch(model, optimizer, on_finding="ignore") as scope:
+        for step in range(40):
+            for part in range(4):
+                model.step = step if part == 0 else 0
+                loss = model(torch.randn(8, 6)).square().mean()
+                loss.backward()
+                scope.log(loss=loss.detach() if part == 0 else loss)
+            optimizer.step()
+            optimizer.zero_grad()
+    assert BREAKS_AT not in scope.trace.steps
+    assert "every site is finite" not in finding(scope).text
+
+
+class Masked(Breaking):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", torch.ones(3))
+
+    def forward(self, x):
+        return super().forward(x) * self.mask  # which the backward pass needs as it was
+
+
+def test_a_graph_that_outlives_the_step_can_still_be_used():
+    model, _ = seeded(Masked)
+    optimizer = Careful(model.parameters())
+    with gradscope.watch(model, optimizer, on_finding="ignore") as scope:
+        for step in range(20):
+            model.step = step
+            output = model(torch.randn(32, 6))
+            output.square().mean().backward(retain_graph=step == BREAKS_AT)
+            optimizer.step()
+            if step == BREAKS_AT:
+                output.sum().backward()
+            optimizer.zero_grad()
+    assert BREAKS_AT in scope.trace.steps
+
+
+def test_a_complex_parameter_is_not_asked():
+    class Complex(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.phase = nn.Linear(6, 4), nn.Parameter(torch.ones(4, dtype=torch.complex64))
+
+        def forward(self, x):
+            return (torch.tanh(self.layer(x)) * self.phase).abs()
+
+    model, optimizer = seeded(Complex)
+    with gradscope.watch(model, optimizer, on_finding="ignore") as scope:
+        loop(model, optimizer, 20, scope)
+    assert scope.step == 20
+
+
+class Locked(Breaking):
+    def __getstate__(self):
+        return dict(self.__dict__)
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_made_while_it_stands_by_is_a_network_of_its_own(how):
+    model, optimizer = seeded(Locked)
+    with gradscope.watch(model, optimizer, on_finding="ignore") as scope:
+        loop(model, optimizer, BREAKS_AT, scope)
+        assert CALL in vars(model)
+        other = how(model).eval()
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.zero_()
+            assert not other(torch.randn(4, 6)).any()

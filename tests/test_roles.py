@@ -93,6 +93,8 @@ def role(of, *others):
         (seen("dead-layer", 1), fed(0.0, 300.0), "origin"),  # at the first step a relu shuts at any scale
         (seen("dead-layer", 1, first_step=2), fed(0.0, 300.0), "victim"),  # steps as large as the input have shut it
         (seen("dead-layer", 1, first_step=2), fed(0.0, 0.001), "origin"),
+        (seen("exploding-gradient", 1), fed(0.0, 0.001), "origin"),  # nothing grows because of a tiny input
+        (seen("exploding-gradient", 0), fed(0.0, 0.001), "victim"),
         (seen("dead-units", 1), fed(300.0, 1.0), "victim"),  # beside such a mean all samples are alike
         (seen("oversized-updates"), seen("identical-units", 0), "victim"),  # equal gradients add up
         (seen("oversized-updates"), seen("identical-units", 0, first_step=3), "origin"),

@@ -45,7 +45,7 @@ def learns_well(trace: Trace, since: int) -> bool:
     if len(trace.loss) < FEWEST_LOSSES or trace.steps_of_loss[-tenth] < since:
         return False
     is_gone = 0 < end_loss(trace) <= (1 - WELL) * float(np.median(trace.loss[:tenth]))
-    return is_gone and wrong_by(trace) <= (1 - WELL) ** 0.5
+    return is_gone and _wrong_by(trace) <= (1 - WELL) ** 0.5
 
 
 def metric_gain(trace: Trace) -> float | None:
@@ -83,12 +83,8 @@ def end_loss(trace: Trace) -> float:
     return float(np.median(np.where(np.isfinite(last), last, np.inf))) if len(last) else float("nan")
 
 
-def wrong_by(trace: Trace) -> float:
-    """Return what is left of the gradient at the output, last tenth of the records over first; infinite if unknown.
-
-    It is what the output is wrong by, and tells whether a loss that a first step, or a large input, threw up has fallen to
-    something learnt.
-    """
+def _wrong_by(trace: Trace) -> float:
+    """Return what is left of the gradient at the output, last tenth of the records over first; infinite if unknown."""
     seen = trace.output_grad_norm[np.isfinite(trace.output_grad_norm)]
     tenth = max(1, len(seen) // 10)
     early = float(np.median(seen[:tenth])) if len(seen) else 0.0

@@ -24,8 +24,10 @@ class NonFinite(Rule):
         Looks at the training loss of every step (where it was logged) and at the activations and gradients of every recorded
         one, and names the first step. In the step in which it begins it also names the site nearest to the input whose output
         is not finite. A step later the weights are lost as well, and every site shows it. So `watch` looks at a step with a
-        gradient that is not finite though its schedule leaves it out (with one optimizer, on the processor, nothing compiled):
-        before the optimizer's step it runs the network once more. Where that is not done no site is named, unless weights
+        gradient that is not finite though its schedule leaves it out, once: before the optimizer's step it runs the network
+        again, on copies of its state. That needs one process, one optimizer that is given no closure, a gradient on the
+        processor, nothing compiled, and a network called as a whole; a value that is lost in the backward pass only is not
+        caught. Where it is not done no site is named, unless weights
         before it are still in order; the same training again, looked at in that step, names it (`every=150` of `watch`,
         `watch: {every: 150}` of a recipe, for step 150). A gradient that was not seen is none that is NaN.
 
@@ -126,7 +128,7 @@ def _place(trace: Trace, record: int, bad: NDArray[np.bool_], first: int) -> tup
 def _behind(trace: Trace, first: int, bad: NDArray[np.bool_]) -> str:
     """Return what to say of a loss that is not finite in a step in which every site is; `bad` is [record, site]."""
     records = np.flatnonzero(trace.steps == first)
-    if not len(records) or not trace.sites or bad[records[0]].any():
+    if not len(records) or bad[records[0]].any() or not np.isfinite(trace.site_statistics["act_rms"][records[0]]).any():
         return ""
     return f"; in that step every site is finite, so it begins behind {trace.sites[-1].name}, in the output or the loss"
 

@@ -12,9 +12,9 @@ import numpy as np
 from gradscope.report import Severity
 from gradscope.rules.base import CannotTell, Case, Judgement, Observation, Rule
 from gradscope.rules.examples import example, untested
-from gradscope.rules.learning import HALF, has_learnt, metric_gain, wrong_by
+from gradscope.rules.learning import has_learnt, metric_gain
 from gradscope.rules.wording import short
-from gradscope.trace import FloatArray, Trace
+from gradscope.trace import Trace
 
 # The curvature of the loss along the first layer's weights grows with the mean square of the input, and the best learning rate
 # falls with it: ten times the scale is a hundred times the step, a tenth a hundredth. A mean of ten spreads stretches the
@@ -30,9 +30,7 @@ class UnscaledInput(Rule):
         Takes mean and standard deviation over all values of the first tensor that the network is called with, if it holds
         numbers (of words there is no scale), at the first recorded steps. Far is a root mean square above 10 or below a tenth,
         or a mean above ten standard deviations. By itself it is a note; a warning if nothing tells whether the network
-        learns, an error if it does not. Of large inputs the loss does not tell: it starts high and falls in any case. There it
-        is an error if the gradient at the output, which is what the output is wrong by, has not halved, and else a warning. It
-        stands at the first site.
+        learns (of large inputs a falling loss does not: it starts high), an error if it does not. It stands at the first site.
 
     Why it is bad:
         Initialisations and learning rates are made for inputs of that scale: larger ones overshoot, saturate or shut the first
@@ -74,7 +72,7 @@ class UnscaledInput(Rule):
         learnt = has_learnt(trace)
         severity: Severity = "note" if learnt else "warning" if learnt is None else "error"
         if size > FAR and metric_gain(trace) is None and learnt:  # it may have fallen from what such an input threw it up to
-            severity = "error" if wrong_by(trace) > HALF else "warning"
+            severity = "warning"
         cause = "nearly the same number is added to every input: the samples differ little beside it"
         if size > FAR:
             cause = f"the first layer's steps are about {short(size**2):g} times as large as for inputs of unit scale"
@@ -100,15 +98,10 @@ class UnscaledInput(Rule):
         def fed(mean: float, deviation: float, metric: float = 0.1) -> Trace:
             return example(records=40, loss=2.3, metric=metric, network={"input_mean": mean, "input_std": deviation})
 
-        def still_wrong_by(norm: FloatArray) -> Trace:
-            trace = untested(example(records=40, loss=falling, network=large))
-            return replace(trace, output_grad_norm=norm.astype(trace.output_grad_norm.dtype))
-
         return [
             Case("bytes, does not learn", lambda: fed(33.0, 78.0), "error", 0, 0),
             Case("bytes, learns", lambda: fed(33.0, 78.0, 0.9), "note", 0, 0),
-            Case("bytes, the loss falls", lambda: still_wrong_by(np.linspace(1.0, 0.1, 40)), "warning", 0, 0),
-            Case("bytes, the loss falls, nothing is learnt", lambda: still_wrong_by(np.full(40, 1.0)), "error", 0, 0),
+            Case("bytes, the loss falls", lambda: untested(example(records=40, loss=falling, network=large)), "warning", 0, 0),
             Case("bytes, too early to tell", lambda: untested(example(records=3, network=large)), "warning", 0, 0),
             Case("tiny", lambda: fed(0.0, 0.001), "error", 0, 0),
             Case("a large mean", lambda: fed(5.0, 0.1), "error", 0, 0),
