@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from gradscope.random_states import random_states_kept
 from gradscope.stand_ins import CALL, Call, StandIns
 
 FEW = 128
@@ -153,17 +154,14 @@ def nothing_changed(network: nn.Module) -> Iterator[None]:
 
     What it keeps in objects of other kinds, and what its hooks do elsewhere, is not covered.
     """
-    of_python, of_numpy = random.getstate(), np.random.get_state()
     own = {module: module.__dict__ for module in network.modules()}
     known: dict[int, Any] = {}
     try:
         for module, state in own.items():
             call = {CALL: state[CALL]} if CALL in state else {}
             module.__dict__ = {key: copied(value, known) for key, value in state.items()} | call
-        with torch.random.fork_rng(devices=[]):
+        with random_states_kept():
             yield
     finally:
         for module, state in own.items():
             module.__dict__ = state
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)

@@ -83,7 +83,7 @@ def _follows_from_input(seen: Seen, fed: Seen) -> bool:
     if rms <= 1:  # tiny: nothing grows because of it
         return here
     # units anywhere shut by steps as large as the input, or by a mean beside which all samples are alike
-    shut = seen.rule.slug in _SHUT and rms > 1 and (_is_before(fed, seen) or abs(mean) > FAR * deviation)
+    shut = seen.rule.slug in _SHUT and (_is_before(fed, seen) or abs(mean) > FAR * deviation)
     return here or shut or seen.rule.slug in _OF_SIZE
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-import random
 import warnings
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from gradscope.random_states import random_states_kept
 
 
 def call_module(module: nn.Module, z: Tensor) -> Tensor:
@@ -62,11 +62,6 @@ def _judge(module: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def _nothing_changed() -> Iterator[None]:
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)
+    with random_states_kept(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

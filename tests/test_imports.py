@@ -61,6 +61,7 @@ NEED_TORCH = {
     "gradscope.objective",
     "gradscope.parameter_sums",
     "gradscope.parameters",
+    "gradscope.random_states",
     "gradscope.ranks",
     "gradscope.recorded_site",
     "gradscope.recorder",

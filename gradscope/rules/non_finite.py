@@ -27,9 +27,9 @@ class NonFinite(Rule):
         gradient that is not finite though its schedule leaves it out, once: before the optimizer's step it runs the network
         again, on copies of its state. That needs one process, one optimizer that is given no closure, a gradient on the
         processor, nothing compiled, and a network called as a whole; a value that is lost in the backward pass only is not
-        caught. Where it is not done no site is named, unless weights
-        before it are still in order; the same training again, looked at in that step, names it (`every=150` of `watch`,
-        `watch: {every: 150}` of a recipe, for step 150). A gradient that was not seen is none that is NaN.
+        caught. Where it is not done no site is named, unless weights before it are still in order; the same training again,
+        looked at in that step, names it (`every=150` of `watch`, `watch: {every: 150}` of a recipe, for step 150). A gradient
+        that was not seen is none that is NaN.
 
     Why it is bad:
         One NaN spreads to all weights in one step; nothing is learnt from there on.
