@@ -84,7 +84,8 @@ class LateLook:
         if inputs is None or gradient is None or getattr(optimizer, "found_inf", None) is not None or _is_finite(gradient):
             return
         self._is_spent = True
-        if all(bool(p.isfinite().all()) for group in optimizer.param_groups for p in group["params"]):  # else it began before
+        held = (p for group in optimizer.param_groups for p in group["params"] if not is_lazy(p))
+        if all(bool(p.isfinite().all()) for p in held):  # else it began before
             self._look(inputs)
 
 
